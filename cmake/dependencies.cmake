@@ -1,0 +1,12 @@
+# Everything but LibTorch comes from the system's packages. The installed package reads this file too.
+include(CMakeFindDependencyMacro)
+find_dependency(Threads)
+find_dependency(fmt)
+find_dependency(nlohmann_json)
+find_dependency(ZLIB)
+find_dependency(PNG)
+find_dependency(JPEG)
+find_dependency(Protobuf)
+find_dependency(PkgConfig)
+pkg_check_modules(tweedie_webp REQUIRED IMPORTED_TARGET libwebp libwebpmux libwebpdemux)
+pkg_check_modules(tweedie_cairo REQUIRED IMPORTED_TARGET cairo)

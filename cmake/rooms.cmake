@@ -1,0 +1,27 @@
+# A room is a folder of tweedie/ and one static library that only this build sees; all of them
+# together are tweedie::tweedie. DEPS are the rooms it may include: tools/check_rooms holds it to that.
+set(TWEEDIE_ROOMS "" CACHE INTERNAL "")
+
+function(tweedie_room name)
+  cmake_parse_arguments(ROOM "" "" "DEPS;LINK" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tweedie/${name}/*.cpp")
+  if(NOT sources)
+    return()
+  endif()
+  set(target tweedie_${name})
+  add_library(${target} STATIC ${sources})
+  target_include_directories(${target} PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}>")
+  list(TRANSFORM ROOM_DEPS PREPEND tweedie_)
+  target_link_libraries(${target} PUBLIC ${ROOM_DEPS} ${ROOM_LINK} tweedie_base)
+  tweedie_compile(${target})
+  set(TWEEDIE_ROOMS "${TWEEDIE_ROOMS};${target}" CACHE INTERNAL "")
+endfunction()
+
+# Flags, warnings and the precompiled header that every target of ours shares.
+function(tweedie_compile target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unused-parameter)
+  if(TWEEDIE_WERROR)
+    target_compile_options(${target} PRIVATE -Werror)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM tweedie_pch)
+endfunction()
