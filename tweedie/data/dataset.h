@@ -26,20 +26,23 @@ class Dataset {
   /// Width and height that all examples share, or {0, 0}; channels that all share, or 0.
   virtual std::pair<int, int> common_size() const = 0;  // (height, width)
   virtual int common_channels() const = 0;
-  /// What this is, in one line that names the split: "fashion-mnist@train: 60000 images 28x28x1, 10 classes".
+  /// What this is, in one line that names the split: "fashion-mnist@train: 60000 images 28x28x1, 10
+  /// classes".
   virtual std::string describe() const = 0;
   /// Files that were passed over, each with its reason.
   virtual std::vector<std::string> skipped() const { return {}; }
+  /// What reading changed so far, each with the number of files: "16 bit reduced to 8: 3 files".
+  virtual std::vector<std::string> notes() const { return {}; }
 };
 using DatasetPtr = std::shared_ptr<const Dataset>;
 
 enum class Split { kTrain, kTest, kAll };
 
 struct DatasetRequest {
-  std::string spec;              ///< "fashion-mnist", "idx:DIR", "cifar10:DIR", "folder:DIR", "shapes[:SIZE]" or a
-                                 ///< path, each with an optional @train, @test or @all
-  Split split = Split::kTrain;   ///< used when the spec names none
-  double holdout = 0.05;         ///< share held out of a folder that has no train/ and test/ of its own
+  std::string spec;  ///< "fashion-mnist", "idx:DIR", "cifar10:DIR", "folder:DIR", "shapes[:SIZE]"
+                     ///< or a path, each with an optional @train, @test or @all
+  Split split = Split::kTrain;  ///< used when the spec names none
+  double holdout = 0.05;  ///< share held out of a folder that has no train/ and test/ of its own
 };
 
 /// Opens a dataset. Throws Error (user) that names the spec, the known kinds and what is wrong.

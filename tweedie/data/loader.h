@@ -1,5 +1,5 @@
-// Batches for training: decoded, cropped, flipped and scaled by worker threads, in an order that is a function
-// of (seed, position) alone.
+// Batches for training: decoded, cropped, flipped and scaled by worker threads, in an order that is
+// a function of (seed, position) alone.
 #pragma once
 #include <ATen/core/Tensor.h>
 
@@ -17,11 +17,11 @@ enum class Crop { kCenter, kRandom };
 struct LoaderOptions {
   int64_t batch_size = 128;
   int height = 28, width = 28;
-  int channels = 1;      ///< 1 or 3; grey and RGB are converted into each other
-  bool flip = false;     ///< horizontal, with probability 1/2
+  int channels = 1;   ///< 1 or 3; grey and RGB are converted into each other
+  bool flip = false;  ///< horizontal, with probability 1/2
   Crop crop = Crop::kCenter;
-  uint64_t seed = 0;     ///< of the order and the augmentation
-  bool shuffle = true;   ///< false: 0, 1, 2, ... and a last, shorter batch, once
+  uint64_t seed = 0;    ///< of the order and the augmentation
+  bool shuffle = true;  ///< false: 0, 1, 2, ... and a last, shorter batch, once
   int workers = 2;
 };
 
@@ -31,14 +31,16 @@ struct Batch {
   int64_t size() const;
 };
 
-/// An endless stream of batches if `shuffle` (each epoch is a permutation by (seed, epoch); a batch may cross
-/// epochs), else one pass. Batch k is the same whatever the number of workers and wherever the stream started.
+/// An endless stream of batches if `shuffle` (each epoch is a permutation by (seed, epoch); a batch
+/// may cross epochs), else one pass. Batch k is the same whatever the number of workers and
+/// wherever the stream started.
 class Loader {
  public:
   /// Starts at image number `start` of the stream (resume in mid-epoch).
   Loader(DatasetPtr dataset, LoaderOptions options, int64_t start = 0);
   ~Loader();
-  /// The next batch; an undefined `images` after the end of a single pass. Rethrows what a worker threw.
+  /// The next batch; an undefined `images` after the end of a single pass. Rethrows what a worker
+  /// threw.
   Batch next();
   /// Images handed out since image 0 of the stream, `start` included.
   int64_t position() const;
@@ -52,7 +54,8 @@ class Loader {
 Image fit_image(const Image& image, int height, int width, int channels, double crop_x = 0.5,
                 double crop_y = 0.5);
 
-/// Pixels to [-1,1], [C,H,W] float32: x = p/127.5 - 1 (DDPM s3.3), and back: p = round(clamp(x)*127.5+127.5).
+/// Pixels to [-1,1], [C,H,W] float32: x = p/127.5 - 1 (DDPM s3.3), and back: p =
+/// round(clamp(x)*127.5+127.5).
 Tensor to_tensor(const Image& image);
 Image to_image(const Tensor& chw);
 
