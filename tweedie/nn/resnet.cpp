@@ -1,0 +1,98 @@
+#include "tweedie/nn/resnet.h"
+
+#include <ATen/ATen.h>
+
+#include "tweedie/core/error.h"
+#include "tweedie/nn/fir.h"
+
+namespace tweedie {
+namespace {
+
+// Autograd keeps an activation's input, so only without it may the input be overwritten.
+Tensor silu(Tensor x) { return at::GradMode::is_enabled() ? at::silu(x) : at::silu_(x); }
+Tensor mish(Tensor x) { return at::GradMode::is_enabled() ? at::mish(x) : at::mish_(x); }
+Tensor gelu(Tensor x) { return at::GradMode::is_enabled() ? at::gelu(x) : at::gelu_(x); }
+Tensor relu(Tensor x) { return at::relu_(x); }
+
+Tensor nearest_up(const Tensor& x) {
+  return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}, 2.0, 2.0);
+}
+
+Tensor resample(const Tensor& x, Resample how) {
+  switch (how) {
+    case Resample::kDown:
+      return at::avg_pool2d(x, {2, 2});
+    case Resample::kUp:
+      return nearest_up(x);
+    case Resample::kFirDown:
+      return fir_down(x);
+    case Resample::kFirUp:
+      return fir_up(x);
+    case Resample::kNone:
+      break;
+  }
+  return x;
+}
+
+}  // namespace
+
+Activation find_activation(const std::string& act_fn) {
+  if (act_fn == "silu" || act_fn == "swish") return silu;
+  if (act_fn == "mish") return mish;
+  if (act_fn == "gelu") return gelu;
+  if (act_fn == "relu") return relu;
+  fail_unknown("act_fn", act_fn, {"silu", "swish", "mish", "gelu", "relu"});
+}
+
+ResnetImpl::ResnetImpl(const ResnetOptions& o) : options_(o), act_(find_activation(o.act_fn)) {
+  norm1 = register_module("norm1", GroupNorm(o.groups_in, o.in_channels, o.eps));
+  conv1 = register_module("conv1", Conv(o.in_channels, o.out_channels, 3, 1, 1));
+  time_emb_proj =
+      register_module("time_emb_proj",
+                      Linear(o.temb_channels, o.scale_shift ? 2 * o.out_channels : o.out_channels));
+  norm2 = register_module("norm2", GroupNorm(o.groups_out, o.out_channels, o.eps));
+  conv2 = register_module("conv2", Conv(o.out_channels, o.out_channels, 3, 1, 1));
+  if (o.always_shortcut || o.in_channels != o.out_channels)
+    conv_shortcut = register_module("conv_shortcut", Conv(o.in_channels, o.out_channels, 1, 1, 0));
+}
+
+// A convolution's output is no part of what its backward needs, so the sums below may be taken in
+// place.
+Tensor ResnetImpl::forward(const Tensor& x, const Tensor& time) const {
+  Tensor h = conv1->forward(resample(act_(norm1->forward(x)), options_.resample));
+  const Tensor t = time_emb_proj->forward(time).unsqueeze(-1).unsqueeze(-1);
+  if (options_.scale_shift) {
+    const auto parts = t.chunk(2, 1);
+    h = at::addcmul(parts[1], norm2->forward(h), 1 + parts[0]);
+  } else {
+    h = norm2->forward(h.add_(t));
+  }
+  h = conv2->forward(drop(act_(std::move(h))));
+  const Tensor shortcut = resample(x, options_.resample);
+  h.add_(conv_shortcut ? conv_shortcut->forward(shortcut) : shortcut);
+  return options_.output_scale == 1 ? h : h.div_(options_.output_scale);
+}
+
+Tensor ResnetImpl::drop(const Tensor& h) const {
+  const double p = options_.dropout;
+  if (!is_training() || p == 0) return h;
+  if (!generator_) fail("[unet] dropout {} in training mode needs set_dropout_generator", p);
+  if (p == 1) return at::mul(h, 0);
+  const Tensor kept =
+      at::empty(h.sizes(), h.options().dtype(at::kBool)).bernoulli_(1 - p, generator_);
+  return at::mul(h, kept).mul_(1 / (1 - p));
+}
+
+DownsampleImpl::DownsampleImpl(int64_t channels, int64_t padding) : asymmetric_(padding == 0) {
+  conv = register_module("conv", Conv(channels, channels, 3, 2, padding));
+}
+Tensor DownsampleImpl::forward(const Tensor& x) const {
+  return conv->forward(asymmetric_ ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x);
+}
+
+UpsampleImpl::UpsampleImpl(int64_t channels) {
+  conv = register_module("conv", Conv(channels, channels, 3, 1, 1));
+}
+Tensor UpsampleImpl::forward(const Tensor& x) const { return conv->forward(nearest_up(x)); }
+
+}  // namespace tweedie
