@@ -1,4 +1,5 @@
-// What joins networks, guidance and samplers: (x_t, where on the way) -> what is believed about x_0.
+// What joins networks, guidance and samplers: (x_t, where on the way) -> what is believed about
+// x_0.
 #pragma once
 #include <ATen/core/Tensor.h>
 

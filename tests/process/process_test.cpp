@@ -1,0 +1,236 @@
+#include "tweedie/process/process.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tweedie/core/rng.h"
+
+namespace tweedie {
+namespace {
+
+Process make(const std::string& prediction, bool clip = false) {
+  ProcessOptions options;
+  options.prediction_type = prediction;
+  options.clip_sample = clip;
+  return Process(options);
+}
+
+Tensor one(double value) { return at::full({1, 1, 1, 1}, value, at::kDouble); }
+
+Tensor some(uint64_t seed, std::vector<int64_t> shape, double scale = 1) {
+  const int64_t n = c10::multiply_integers(shape);
+  Tensor flat = at::empty({n}, at::kFloat);
+  Rng(seed).fill_normal(flat.data_ptr<float>(), n);
+  return (scale * flat).view(shape);
+}
+
+std::string message_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), Error::Kind::kUser);
+    return e.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST(Process, AddsNoiseByTheLevelOfEachExample) {
+  const Process p = make("epsilon");
+  const Tensor x0 = some(1, {3, 2, 4, 5}), eps = some(2, {3, 2, 4, 5});
+  const Tensor t = at::tensor({0, 499, 999}, at::kLong);
+  const Tensor xt = p.add_noise(x0, eps, t);
+  ASSERT_EQ(xt.scalar_type(), at::kFloat);
+  const double alpha_cumprod[] = {0.9999, 0.0785872428817782, 4.03582976537568e-5};
+  for (int n = 0; n < 3; ++n) {
+    const Tensor expected = std::sqrt(alpha_cumprod[n]) * x0[n].to(at::kDouble) +
+                            std::sqrt(1 - alpha_cumprod[n]) * eps[n].to(at::kDouble);
+    EXPECT_LT((xt[n] - expected).abs().max().item<double>(), 1e-6) << n;
+  }
+}
+
+TEST(Process, CastsItsTableAfterGathering) {
+  // 1 - abar_0 = 1e-4: a float32 cumulative product would be wrong in the fourth digit of sigma^2.
+  const Tensor t = at::zeros({1}, at::kLong);
+  const Tensor sigma =
+      make("epsilon").add_noise(at::zeros({1, 1, 1, 1}), at::ones({1, 1, 1, 1}), t);
+  EXPECT_EQ(sigma.item<float>(), static_cast<float>(std::sqrt(1e-4)));
+}
+
+TEST(Process, NoisedDataHasTheSignalAndNoiseOfItsLevel) {
+  const Process p = make("epsilon");
+  const int64_t n = 200000;
+  const Tensor t = at::full({1}, 299, at::kLong);
+  const Tensor x = p.add_noise(at::full({1, n}, 0.5), some(3, {1, n}), t);
+  const double alpha_cumprod = p.schedule().alpha_cumprod(299);
+  EXPECT_NEAR(x.mean().item<double>(), 0.5 * std::sqrt(alpha_cumprod), 0.01);
+  EXPECT_NEAR(x.var().item<double>(), 1 - alpha_cumprod, 0.01);
+}
+
+TEST(Process, ConvertsEveryPredictionByTheReferenceValues) {
+  const double x = 0.7, eps = -0.4, x0 = 3.86667460690517, v = -3.82376418149514;  // k = 499
+  const Level at = make("epsilon").schedule().level(499);
+  const std::pair<const char*, double> outputs[] = {
+      {"epsilon", eps}, {"sample", x0}, {"v_prediction", v}};
+  for (const auto& [prediction, output] : outputs) {
+    const Estimate e = make(prediction).estimate(one(output), one(x), at);
+    EXPECT_NEAR(e.x0.item<double>(), x0, 1e-11) << prediction;
+    EXPECT_NEAR(e.eps.item<double>(), eps, 1e-11) << prediction;
+    EXPECT_FALSE(e.log_variance.defined());
+  }
+}
+
+TEST(Process, EstimateUndoesTarget) {
+  const Tensor x0 = some(4, {2, 3, 4, 4}).to(at::kDouble),
+               eps = some(5, {2, 3, 4, 4}).to(at::kDouble);
+  for (const char* prediction : {"epsilon", "sample", "v_prediction"}) {
+    const Process p = make(prediction);
+    for (const int64_t k : {0, 10, 500, 999}) {
+      const Tensor t = at::full({2}, k, at::kLong);
+      const Tensor target = p.target(x0, eps, t), xt = p.add_noise(x0, eps, t);
+      const Estimate e = p.estimate(target, xt, p.schedule().level(k));
+      EXPECT_LT((e.x0 - x0).abs().max().item<double>(), 1e-11) << prediction << " " << k;
+      EXPECT_LT((e.eps - eps).abs().max().item<double>(), 1e-11) << prediction << " " << k;
+    }
+  }
+}
+
+TEST(Process, TargetsAreTheOnesOfTheirPapers) {
+  const Tensor x0 = one(0.25), eps = one(-2), t = at::full({1}, 499, at::kLong);
+  const double a = std::sqrt(0.0785872428817782), s = std::sqrt(1 - 0.0785872428817782);
+  EXPECT_EQ(make("epsilon").target(x0, eps, t).item<double>(), -2);
+  EXPECT_EQ(make("sample").target(x0, eps, t).item<double>(), 0.25);
+  EXPECT_NEAR(make("v_prediction").target(x0, eps, t).item<double>(), a * -2 - s * 0.25, 1e-14);
+}
+
+TEST(Process, ClippingCutsX0AndLeavesEpsAlone) {
+  const Process clipped = make("epsilon", true);
+  const Level at = clipped.schedule().level(499);
+  const Estimate e = clipped.estimate(one(-0.4), one(0.7), at);
+  EXPECT_EQ(e.x0.item<double>(), 1);
+  EXPECT_EQ(e.eps.item<double>(), -0.4);
+  ProcessOptions options = clipped.options();
+  options.clip_sample_range = 2.5;
+  EXPECT_EQ(Process(options).estimate(one(-0.4), one(0.7), at).x0.item<double>(), 2.5);
+  EXPECT_EQ(Process(options).estimate(one(0.4), one(-0.7), at).x0.item<double>(), -2.5);
+}
+
+TEST(Process, DynamicThresholdingScalesEachExampleByItsOwnQuantile) {
+  ProcessOptions options;
+  options.thresholding = true;
+  options.dynamic_thresholding_ratio = 0.75;
+  options.sample_max_value = 3;
+  const Process p(options);
+  // |x_0| of the first example is 0, 1, 2, 4, 8: its quantile .75 is 4, capped at 3; the second's
+  // is below 1.
+  const Tensor x0 = at::tensor({0., -1., 2., -4., 8., .1, .2, -.3, .4, .9}).view({2, 1, 1, 5});
+  const Tensor expected =
+      at::tensor({0., -1. / 3, 2. / 3, -1., 1., .1, .2, -.3, .4, .9}).view({2, 1, 1, 5});
+  EXPECT_LT((p.clip(x0) - expected).abs().max().item<double>(), 1e-7);
+  options.sample_max_value = 10;
+  EXPECT_LT((Process(options).clip(x0)[0].flatten() - at::tensor({0., -.25, .5, -1., 1.}))
+                .abs()
+                .max()
+                .item<double>(),
+            1e-7);
+}
+
+TEST(Process, SplitsTheLearnedVarianceFromTheOutput) {
+  const Process p = make("epsilon");
+  const Tensor x = some(6, {2, 3, 4, 4}), output = some(7, {2, 6, 4, 4});
+  const Level at = p.schedule().level(500);
+  const Estimate e = p.estimate(output, x, at);
+  EXPECT_TRUE(e.eps.equal(output.narrow(1, 0, 3)));
+  EXPECT_TRUE(e.log_variance.equal(output.narrow(1, 3, 3)));
+  EXPECT_EQ(message_of([&] {
+              p.estimate(some(8, {2, 4, 4, 4}), x, at);
+            }),
+            "[process] the network gives 4 channels for an image of 3: expected 3, or 6 with a "
+            "learned variance");
+}
+
+TEST(Process, RefusesEpsilonWhereNoSignalIsLeft) {
+  ProcessOptions options;
+  options.rescale_betas_zero_snr = true;
+  options.timestep_spacing = "trailing";
+  const std::string message =
+      "[process] at t = 999 the schedule leaves no signal, so x_0 does not follow from "
+      "prediction_type epsilon: use v_prediction or sample, or timestep_spacing leading";
+  const Process p(options);
+  EXPECT_EQ(message_of([&] { p.levels(10); }), message);
+  EXPECT_EQ(message_of([&] { p.estimate(one(1), one(1), p.schedule().level(999)); }), message);
+  EXPECT_NO_THROW(p.levels(10, "leading"));
+  options.prediction_type = "v_prediction";
+  const Process v(options);
+  const Estimate e = v.estimate(one(-0.5), one(1.25), v.levels(10).front());
+  EXPECT_EQ(e.x0.item<double>(), 0.5);
+  EXPECT_EQ(e.eps.item<double>(), 1.25);
+}
+
+TEST(Process, LevelsEndAtTheDataOrAtTheFirstLevel) {
+  ProcessOptions options;
+  const Process p(options);
+  const std::vector<Level> levels = p.levels(4);
+  ASSERT_EQ(levels.size(), 5u);
+  EXPECT_EQ(levels[0].t, 750);
+  EXPECT_EQ(levels[3].t, 0);
+  EXPECT_EQ(levels[0].alpha, p.schedule().level(750).alpha);
+  EXPECT_EQ(levels[4].alpha, 1);
+  EXPECT_EQ(levels[4].sigma, 0);
+  EXPECT_EQ(levels[4].t, -1);
+  options.set_alpha_to_one = false;
+  const Level end = Process(options).levels(4).back();
+  EXPECT_NEAR(end.alpha * end.alpha, 0.9999, 1e-15);
+  EXPECT_NEAR(end.sigma * end.sigma, 1e-4, 1e-18);
+  EXPECT_EQ(end.t, -1);
+}
+
+TEST(Process, LevelsTakeOverridesAndRefuseLists) {
+  const Process p{ProcessOptions{}};
+  EXPECT_EQ(p.levels(4, "trailing").front().t, 999);
+  EXPECT_EQ(p.levels(4, {}, 1).front().t, 751);
+  EXPECT_EQ(message_of([&] { p.levels_at({5, 5}); }), "[process] timesteps must fall: 5 follows 5");
+  EXPECT_EQ(message_of([&] { p.levels_at({1000}); }), "[process] timestep 1000 is outside 0..999");
+  EXPECT_EQ(message_of([&] { p.levels(1001); }), "[process] steps: 1001 is outside 1..1000");
+}
+
+TEST(Process, DenoiserTellsTheNetworkTheTimeOfEveryExample) {
+  const Process p = make("epsilon");
+  Tensor seen;
+  const Denoiser denoise = p.denoiser([&](const Tensor& x, const Tensor& t) {
+    seen = t.clone();
+    return 0.1 * x;
+  });
+  const Tensor x = some(9, {3, 1, 2, 2});
+  const Estimate e = denoise(x, p.schedule().level(421));
+  EXPECT_TRUE(seen.equal(at::full({3}, 421.f)));
+  EXPECT_TRUE(e.eps.equal(0.1 * x));
+}
+
+TEST(Process, DenoiserRefusesAnOutputThatIsNotFinite) {
+  // Clipping would hide an infinity.
+  const Process p = make("epsilon", true);
+  const Denoiser denoise =
+      p.denoiser([](const Tensor& x, const Tensor&) { return x / at::zeros_like(x); });
+  EXPECT_EQ(message_of([&] {
+              denoise(at::ones({1, 1, 2, 2}), p.schedule().level(30));
+            }),
+            "[process] the network's output at t = 30 is not finite (NaN or Inf)");
+}
+
+TEST(Process, WorksOnTheDeviceOfItsInput) {
+  if (!at::hasCUDA()) GTEST_SKIP() << "no CUDA device";
+  const Process p = make("v_prediction");
+  const Tensor x0 = some(1, {2, 1, 4, 4}), eps = some(2, {2, 1, 4, 4});
+  const Tensor t = at::tensor({3, 700}, at::kLong);
+  const Tensor xt = p.add_noise(x0.cuda(), eps.cuda(), t.cuda());
+  EXPECT_TRUE(xt.is_cuda());
+  EXPECT_TRUE(xt.cpu().allclose(p.add_noise(x0, eps, t), 1e-5, 1e-6));
+  EXPECT_TRUE(
+      p.target(x0.cuda(), eps.cuda(), t.cuda()).cpu().allclose(p.target(x0, eps, t), 1e-5, 1e-6));
+}
+
+}  // namespace tweedie

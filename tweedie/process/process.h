@@ -1,0 +1,56 @@
+// A diffusion process: how images are noised, what the network is asked for, what its answer means.
+//
+//   const Process process(options);
+//   x_t = process.add_noise(x0, eps, t);                      // training
+//   loss = simple_loss(net(x_t, t), process.target(x0, eps, t));
+//   Denoiser denoise = process.denoiser(net);                 // sampling
+//   x = ddim(denoise, noise.init(), process.levels(50), ...);
+#pragma once
+#include "tweedie/process/denoiser.h"
+#include "tweedie/process/options.h"
+#include "tweedie/process/schedule.h"
+
+namespace tweedie {
+
+/// Images are [N,C,H,W] in [-1,1] (any shape [N,...] works); t is [N], int64, 0..T-1, any device.
+/// Immutable and safe to share between threads; copies share their tables.
+class Process {
+ public:
+  /// Throws Error (user) for betas that are no schedule.
+  explicit Process(ProcessOptions options);
+  const ProcessOptions& options() const { return options_; }
+  const Schedule& schedule() const { return schedule_; }
+
+  /// x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
+  Tensor add_noise(const Tensor& x0, const Tensor& eps, const Tensor& t) const;
+  /// What the network is asked for at x_t: eps, x_0 or v, by prediction_type.
+  Tensor target(const Tensor& x0, const Tensor& eps, const Tensor& t) const;
+
+  /// What the network's output at x_t says about x_0. 2C channels are split: the second half is the
+  /// learned variance. x0 is clipped or thresholded as the options say; eps is that of the
+  /// unclipped x0. Throws Error for another number of channels, and for prediction_type epsilon
+  /// where alpha is 0.
+  Estimate estimate(const Tensor& output, const Tensor& x, const Level& at) const;
+  /// x0 clamped, dynamically thresholded or left alone, as the options say.
+  Tensor clip(const Tensor& x0) const;
+
+  /// The way of a sampler: `steps` levels, noisiest first, then where it ends (N + 1 entries).
+  /// `spacing` and `offset` override the options'. Throws Error for steps outside 1..T.
+  std::vector<Level> levels(int64_t steps, const std::optional<std::string>& spacing = {},
+                            std::optional<int64_t> offset = {}) const;
+  /// The same along timesteps of one's own, strictly falling.
+  std::vector<Level> levels_at(const std::vector<int64_t>& timesteps) const;
+
+  /// network(x [N,C,H,W], t [N] of x's type) with the condition bound inside. The Denoiser throws
+  /// Error where the network's output is not finite, naming t.
+  Denoiser denoiser(std::function<Tensor(const Tensor& x, const Tensor& t)> network) const;
+
+ private:
+  void require_signal(const Level& at) const;
+
+  ProcessOptions options_;
+  Schedule schedule_;
+  Tensor alpha_, sigma_;  // [T] float64 on the CPU
+};
+
+}  // namespace tweedie

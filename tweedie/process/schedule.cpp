@@ -1,0 +1,135 @@
+#include "tweedie/process/schedule.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+
+namespace tweedie {
+namespace {
+
+double square(double x) { return x * x; }
+double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
+
+// from, ..., to in n equal steps; n = 1 is `from` alone.
+template <class Map>
+std::vector<double> ramp(double from, double to, int64_t n, Map map) {
+  std::vector<double> values(n);
+  for (int64_t k = 0; k < n; ++k)
+    values[k] = map(n == 1 ? from : from + (to - from) * static_cast<double>(k) / (n - 1));
+  return values;
+}
+
+std::vector<double> linear(const ProcessOptions& o) {
+  return ramp(o.beta_start, o.beta_end, o.num_train_timesteps, [](double beta) { return beta; });
+}
+
+std::vector<double> scaled_linear(const ProcessOptions& o) {
+  return ramp(std::sqrt(o.beta_start), std::sqrt(o.beta_end), o.num_train_timesteps, square);
+}
+
+std::vector<double> sigmoid(const ProcessOptions& o) {
+  return ramp(-6, 6, o.num_train_timesteps,
+              [&](double u) { return o.beta_start + (o.beta_end - o.beta_start) * sigmoid(u); });
+}
+
+// abar(u) = cos^2 theta(u); 1 - abar(u2)/abar(u1) written without cancellation.
+std::vector<double> squaredcos_cap_v2(const ProcessOptions& o) {
+  const int64_t T = o.num_train_timesteps;
+  const auto theta = [&](int64_t t) {
+    return std::numbers::pi / 2 * (static_cast<double>(t) / T + 0.008) / 1.008;
+  };
+  std::vector<double> betas(T);
+  for (int64_t t = 1; t <= T; ++t) {
+    const double from = theta(t - 1), to = theta(t);
+    const double beta = std::sin(to - from) * std::sin(to + from) / square(std::cos(from));
+    betas[t - 1] = std::min(beta, 0.999);  // IDDPM Eq. 17
+  }
+  return betas;
+}
+
+std::vector<double> laplace(const ProcessOptions& o) {
+  const int64_t T = o.num_train_timesteps;
+  const auto alpha_cumprod = [&](int64_t t) {
+    const double u = 0.5 - static_cast<double>(t) / T;
+    const double sign = (u > 0) - (u < 0);
+    const double log_snr = -0.5 * sign * std::log(1 - 2 * std::abs(u) + 1e-6);
+    return std::sqrt(sigmoid(log_snr));
+  };
+  std::vector<double> betas(T);
+  for (int64_t t = 1; t <= T; ++t)
+    betas[t - 1] = std::min(1 - alpha_cumprod(t) / alpha_cumprod(t - 1), 0.999);
+  return betas;
+}
+
+// Shifts sqrt(abar) until it ends at 0 and scales it to begin where it began.
+std::vector<double> zero_terminal_snr(std::vector<double> betas) {
+  const Schedule before(betas);
+  const int64_t T = before.size();
+  const double first = before.level(0).alpha, last = before.level(T - 1).alpha;
+  const auto alpha = [&](int64_t k) {
+    return (before.level(k).alpha - last) * first / (first - last);  // LIN Alg. 1
+  };
+  for (int64_t k = 1; k < T; ++k) betas[k] = 1 - square(alpha(k) / alpha(k - 1));
+  return betas;
+}
+
+}  // namespace
+
+const std::vector<ScheduleInfo>& schedules() {
+  static const std::vector<ScheduleInfo> list = {
+#define SCHEDULE(name, about) {#name, about},
+#include "tweedie/process/schedules.inc"
+#undef SCHEDULE
+  };
+  return list;
+}
+
+std::vector<std::string> schedule_names() {
+  std::vector<std::string> names;
+  for (const ScheduleInfo& info : schedules()) names.push_back(info.name);
+  return names;
+}
+
+std::vector<double> make_betas(const ProcessOptions& options) {
+  std::vector<double> betas;
+  if (options.trained_betas) {
+    betas = *options.trained_betas;
+    if (static_cast<int64_t>(betas.size()) != options.num_train_timesteps)
+      fail("[process] trained_betas has {} values and num_train_timesteps is {}", betas.size(),
+           options.num_train_timesteps);
+  }
+#define SCHEDULE(name, about) else if (options.beta_schedule == #name) betas = name(options);
+#include "tweedie/process/schedules.inc"
+#undef SCHEDULE
+  else
+    fail_unknown("beta_schedule", options.beta_schedule, schedule_names());
+  return options.rescale_betas_zero_snr ? zero_terminal_snr(std::move(betas)) : betas;
+}
+
+Schedule::Schedule(std::vector<double> betas) : betas_(std::move(betas)) {
+  if (betas_.empty()) fail("[process] a schedule needs at least one beta");
+  double log_alpha_cumprod = 0;
+  for (int64_t k = 0; k < size(); ++k) {
+    const double beta = betas_[k];
+    const bool pure_noise_at_the_end = beta == 1 && k + 1 == size() && k > 0;
+    if (!(beta > 0 && beta < 1) && !pure_noise_at_the_end)
+      fail("[process] beta of step {} is {}: it must lie between 0 and 1", k, beta);
+    log_alpha_cumprod += std::log1p(-beta);
+    log_alpha_cumprod_.push_back(log_alpha_cumprod);
+  }
+}
+
+double Schedule::alpha_cumprod(int64_t k) const {
+  return k < 0 ? 1 : std::exp(log_alpha_cumprod_.at(k));
+}
+
+double Schedule::one_minus_alpha_cumprod(int64_t k) const {
+  return k < 0 ? 0 : -std::expm1(log_alpha_cumprod_.at(k));
+}
+
+Level Schedule::level(int64_t k) const {
+  return {std::sqrt(alpha_cumprod(k)), std::sqrt(one_minus_alpha_cumprod(k)),
+          static_cast<double>(k < 0 ? -1 : k)};
+}
+
+}  // namespace tweedie

@@ -1,0 +1,16 @@
+// The list of schedules, for options, help and menus.
+#pragma once
+#include <string>
+#include <vector>
+
+namespace tweedie {
+
+struct ScheduleInfo {
+  const char* name;
+  const char* about;  ///< one line with its source
+};
+/// In the order of schedules.inc.
+const std::vector<ScheduleInfo>& schedules();
+std::vector<std::string> schedule_names();
+
+}  // namespace tweedie

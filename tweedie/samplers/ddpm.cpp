@@ -1,0 +1,51 @@
+// Ancestral sampling, DDPM Alg. 2. Draws noise once a step and none at the last, which ends at the
+// data.
+#include <ATen/ATen.h>
+
+#include <cmath>
+
+#include "tweedie/process/posterior.h"
+#include "tweedie/samplers/sampler.h"
+
+namespace tweedie {
+namespace {
+
+// The standard deviation of p(x_p | x_t): a number, or a tensor where the network learned it.
+Tensor step_std(const std::string& type, const Estimate& e, const Level& at, const Level& next) {
+  const double beta = step_variance(at, next), beta_tilde = posterior(at, next).variance;
+  if (type == "fixed_small" || type == "fixed_small_log")
+    return at::scalar_tensor(std::sqrt(beta_tilde), at::kDouble);  // DDPM Sec. 3.2
+  if (type == "fixed_large" || type == "fixed_large_log")
+    return at::scalar_tensor(std::sqrt(beta), at::kDouble);  // DDPM Sec. 3.2
+  if (type != "learned" && type != "learned_range")
+    fail_unknown("variance_type", type, variance_types());
+  if (!e.log_variance.defined())
+    fail("[ddpm] variance_type {} needs a network with twice the image's channels", type);
+  if (type == "learned") return (0.5 * e.log_variance).exp();  // IDDPM Sec. 3.1
+  const Tensor f = (e.log_variance + 1) / 2;
+  const Tensor log_variance = f * std::log(beta) + (1 - f) * std::log(beta_tilde);  // IDDPM Eq. 15
+  return (0.5 * log_variance).exp();
+}
+
+}  // namespace
+
+Tensor ddpm(const Denoiser& denoise, Tensor x, const std::vector<Level>& levels,
+            const SamplerOptions& options, Noise& noise, const StepFn& on_step) {
+  const int64_t total = static_cast<int64_t>(levels.size()) - 1;
+  for (int64_t i = 0; i < total; ++i) {
+    const bool last = i + 1 == total;
+    const Level at = levels[i], next = last ? Level{} : levels[i + 1];
+    const Estimate e = denoise(x, at);
+    const Posterior q = posterior(at, next);
+    x = q.c0 * e.x0 + q.c1 * x;  // DDPM Eq. 7
+    if (!last) {
+      const Tensor z = noise.draw().to(x.options());
+      x = x + step_std(options.variance_type, e, at, next) * z;  // DDPM Alg. 2
+    }
+    require_finite(x, "ddpm", i + 1, at);
+    if (on_step) on_step(i + 1, total, x, e.x0);
+  }
+  return x;
+}
+
+}  // namespace tweedie

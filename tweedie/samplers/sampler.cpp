@@ -1,0 +1,44 @@
+#include "tweedie/samplers/sampler.h"
+
+#include <ATen/ATen.h>
+
+namespace tweedie {
+
+const std::vector<SamplerInfo>& samplers() {
+  static const std::vector<SamplerInfo> list = {
+#define SAMPLER(name, about) {#name, name, about},
+#include "tweedie/samplers/samplers.inc"
+#undef SAMPLER
+  };
+  return list;
+}
+
+const SamplerInfo& find_sampler(const std::string& name) {
+  std::vector<std::string> names;
+  for (const SamplerInfo& info : samplers()) {
+    if (name == info.name) return info;
+    names.push_back(info.name);
+  }
+  fail_unknown("sampler", name, names);
+}
+
+std::string advice(const std::string& sampler, const std::vector<Level>& levels,
+                   const SamplerOptions& options) {
+  bool strided = false;
+  for (size_t i = 0; i + 1 < levels.size(); ++i) strided |= levels[i].t - levels[i + 1].t > 1;
+  const bool large =
+      options.variance_type == "fixed_large" || options.variance_type == "fixed_large_log";
+  if (sampler == "ddpm" && large && strided)
+    return fmt::format(
+        "ddpm with {} over {} steps adds too much noise: it is meant for the full "
+        "chain; fixed_small or ddim suit fewer steps",
+        options.variance_type, levels.size() - 1);
+  return "";
+}
+
+void require_finite(const Tensor& x, const char* sampler, int64_t step, const Level& at) {
+  if (!x.isfinite().all().item<bool>())
+    fail("[{}] the images are not finite (NaN or Inf) after step {}, t = {}", sampler, step, at.t);
+}
+
+}  // namespace tweedie
