@@ -133,7 +133,7 @@ TEST(Idx, SplitsOfDifferentSizesCannotBeJoined) {
       contains(user_error([&] { open(folder, "@all"); }), "those of the other split are 2 x 4"));
 }
 
-TEST(FashionMnist, ATruncatedGzipIsRefusedByName) {
+TEST(Idx, ATruncatedGzipIsRefusedByName) {
   const TempFolder folder;
   write_set(folder);
   const auto file = folder / "t10k-images-idx3-ubyte.gz";

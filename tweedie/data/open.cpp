@@ -22,6 +22,11 @@ Spec parse_kind(const std::string& text) {
   return {text.substr(0, colon), text.substr(colon + 1), true};
 }
 
+bool present(const fs::path& path) {
+  std::error_code error;  // a name too long for the system is not there either
+  return fs::exists(path, error);
+}
+
 // Takes "@train", "@test" or "@all" off the end; a path with an '@' of its own stays as it is.
 Split take_split(std::string& text, Split otherwise) {
   const size_t at = text.rfind('@');
@@ -32,13 +37,13 @@ Split take_split(std::string& text, Split otherwise) {
       text.resize(at);
       return split;
     }
-  if (fs::exists(text) || fs::exists(parse_kind(text).rest)) return otherwise;
+  if (present(text) || present(parse_kind(text).rest)) return otherwise;
   fail("[data] {}: {}", text, unknown_message("split", word, {"train", "test", "all"}));
 }
 
 fs::path require_folder(const std::string& spec, const std::string& folder) {
   if (folder.empty()) fail("[data] {}: a folder belongs after the colon", spec);
-  if (!fs::exists(folder)) fail("[data] {}: no such folder: {}", spec, folder);
+  if (!present(folder)) fail("[data] {}: no such folder: {}", spec, folder);
   if (!fs::is_directory(folder)) fail("[data] {}: not a folder: {}", spec, folder);
   return folder;
 }
@@ -86,7 +91,7 @@ DatasetPtr open_dataset(const DatasetRequest& request) {
   if (has_rest && kind == "cifar10") return open_cifar10(require_folder(text, rest), split);
   if (has_rest && kind == "folder")
     return open_folder(require_folder(text, rest), split, request.holdout);
-  if (!text.empty() && fs::exists(text)) return open_path(text, split, request.holdout);
+  if (!text.empty() && present(text)) return open_path(text, split, request.holdout);
   if (kind == "idx" || kind == "cifar10" || kind == "folder")
     fail("[data] '{}': the form is {}:DIR", text, kind);
   fail_unknown_spec(text, kind);
