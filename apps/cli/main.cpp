@@ -1,1 +1,83 @@
-int main() { return 0; }
+// tweedie: trains, samples, guides, evaluates and compares diffusion models.
+#include <malloc.h>
+
+#include <cstdio>
+#include <cstring>
+
+#include "cli.h"
+
+namespace {
+
+using tweedie::Error;
+
+int report(const std::string& message, int code) {
+  std::string line = message.substr(0, message.find('\n'));
+  std::fprintf(stderr, "tweedie: %s\n", line.c_str());
+  return code;
+}
+
+std::vector<std::string> flags_of(const CLI::App& verb) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : verb.get_options())
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  return names;
+}
+
+// CLI11's own messages, as one line that names the value and what is known.
+int report_usage(const CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* verb = app.get_subcommands().empty() ? nullptr : app.get_subcommands().front();
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) || dynamic_cast<const CLI::RequiredError*>(&error)) {
+    const std::vector<std::string> extras = app.remaining(/*recurse=*/true);
+    std::vector<std::string> verbs;
+    for (const CLI::App* known : app.get_subcommands({})) verbs.push_back(known->get_name());
+    if (!verb && extras.empty())
+      return report(fmt::format("no verb given; known: {} (tweedie --help)", fmt::join(verbs, ", ")), 2);
+    if (!verb) return report(tweedie::unknown_message("verb", extras.front(), verbs), 2);
+    if (!extras.empty() && extras.front().rfind("-", 0) == 0)
+      return report(tweedie::unknown_message("flag", extras.front(), flags_of(*verb)), 2);
+    if (!extras.empty())
+      return report(fmt::format("{}: unexpected argument '{}' (tweedie {} --help)", verb->get_name(),
+                                extras.front(), verb->get_name()), 2);
+  }
+  return report((verb ? verb->get_name() + ": " : "") + error.what(), 2);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Activations of a few MB come and go in every layer: keep them on the heap instead of mapping fresh, zeroed pages.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+
+  CLI::App app("Trains, samples and evaluates diffusion models.", "tweedie");
+  app.set_version_flag("--version", TWEEDIE_VERSION);
+  app.require_subcommand(1);
+  tweedie::cli::add_train(app);
+  tweedie::cli::add_sample(app);
+  tweedie::cli::add_info(app);
+  tweedie::cli::add_list(app);
+  tweedie::cli::add_plot(app);
+  tweedie::cli::interrupts();
+  try {
+    app.parse(argc, argv);
+    if (std::fflush(stdout) != 0 || std::ferror(stdout))
+      return report(std::string("standard output: ") + std::strerror(errno), 1);
+    return 0;
+  } catch (const CLI::CallForHelp&) {
+    const CLI::App* verb = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
+    std::fputs(verb->help().c_str(), stdout);
+    return std::fflush(stdout) == 0 ? 0 : 1;
+  } catch (const CLI::CallForVersion&) {
+    std::puts(TWEEDIE_VERSION);
+    return 0;
+  } catch (const CLI::ParseError& e) {
+    return report_usage(app, e);
+  } catch (const Error& e) {
+    const int code = e.kind() == Error::Kind::kUser ? 2 : e.kind() == Error::Kind::kSystem ? 1 : 130;
+    return report(e.what(), code);
+  } catch (const std::bad_alloc&) {
+    return report("out of memory; a smaller --batch needs less", 1);
+  } catch (const std::exception& e) {
+    return report(e.what(), 1);
+  }
+}

@@ -1,0 +1,140 @@
+#include "cli.h"
+
+#include <ATen/Parallel.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <csignal>
+#include <cstdio>
+#include <filesystem>
+
+#include "tweedie/io/files.h"
+#include "tweedie/pipeline/model_folder.h"
+
+namespace fs = std::filesystem;
+
+namespace tweedie::cli {
+namespace {
+
+std::string clear_line() { return "\r\x1b[K"; }
+bool g_bar_open = false;
+
+extern "C" void on_signal(int signal) {
+  interrupts().cancel();
+  std::signal(signal, SIG_DFL);
+}
+
+}  // namespace
+
+Common common;
+
+void add_common(CLI::App& verb) {
+  verb.add_flag("--json", common.json, "one JSON object on standard output, nothing else there");
+  verb.add_flag("--quiet", common.quiet, "no progress, no notices; an error is one line");
+  verb.add_option("--device", common.device, "cpu or cuda")->capture_default_str();
+  verb.add_option("--threads", common.threads, "CPU threads (0: all cores)")->capture_default_str();
+}
+
+void apply_common() {
+  if (common.threads < 0 || common.threads > 1024)
+    fail("--threads {}: expected 1..1024, or 0 for all cores", common.threads);
+  if (common.threads > 0) at::set_num_threads(common.threads);
+  device_of(common.device);
+}
+
+CancelToken& interrupts() {
+  static CancelToken token = [] {
+    std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a failed write, reported as such
+    return CancelToken();
+  }();
+  static const bool installed = [] {
+    struct sigaction action = {};
+    action.sa_handler = on_signal;
+    sigaction(SIGINT, &action, nullptr);
+    sigaction(SIGTERM, &action, nullptr);
+    return true;
+  }();
+  (void)installed;
+  return token;
+}
+
+void notice(const std::string& line) {
+  if (common.quiet) return;
+  if (g_bar_open) std::fputs(clear_line().c_str(), stderr);
+  std::fprintf(stderr, "%s\n", line.c_str());
+}
+
+void print(const std::string& line) {
+  if (common.json || common.quiet) return;
+  if (g_bar_open) std::fputs(clear_line().c_str(), stderr);
+  if (std::printf("%s\n", line.c_str()) < 0) fail_system("standard output: {}", std::strerror(errno));
+}
+
+void print_json(const Json& json) {
+  if (std::printf("%s\n", json.dump().c_str()) < 0)
+    fail_system("standard output: {}", std::strerror(errno));
+}
+
+std::string duration(double seconds) {
+  if (!std::isfinite(seconds)) return "?";
+  if (seconds < 10) return fmt::format("{:.1f} s", seconds);
+  const long whole = std::lround(seconds);
+  if (whole < 60) return fmt::format("{} s", whole);
+  if (whole < 3600) return fmt::format("{}:{:02}", whole / 60, whole % 60);
+  return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
+}
+
+std::string file_size(double bytes) {
+  const char* units[] = {"B", "kB", "MB", "GB", "TB"};
+  int unit = 0;
+  while (bytes >= 1000 && unit < 4) bytes /= 1000, ++unit;
+  return fmt::format(bytes < 10 && unit > 0 ? "{:.1f} {}" : "{:.0f} {}", bytes, units[unit]);
+}
+
+void ProgressBar::operator()(const Progress& p) {
+  if (common.quiet) return;
+  const auto now = std::chrono::steady_clock::now();
+  const bool terminal = isatty(STDERR_FILENO);
+  const bool last = p.total > 0 && p.done >= p.total;
+  const auto pause = terminal ? std::chrono::milliseconds(100) : std::chrono::milliseconds(10000);
+  if (!last && last_.time_since_epoch().count() && now - last_ < pause) return;
+  last_ = now;
+
+  std::string line = label_;
+  if (p.total > 0) {
+    const double share = static_cast<double>(p.done) / static_cast<double>(p.total);
+    if (terminal) {
+      const int width = 24, full = static_cast<int>(share * width);
+      line += " [" + std::string(full, '#') + std::string(width - full, '.') + "]";
+    }
+    line += fmt::format(" {}/{} {}s", p.done, p.total, p.unit);
+    if (p.seconds > 0 && p.done > 0)
+      line += fmt::format("  {:.3g}/s  ETA {}", p.done / p.seconds,
+                          duration(p.seconds / p.done * (p.total - p.done)));
+  } else {
+    line += fmt::format(" {} {}s  {}", p.done, p.unit, duration(p.seconds));
+  }
+  for (const auto& [name, value] : p.values) line += fmt::format("  {} {:.4g}", name, value);
+  if (terminal) {
+    std::fprintf(stderr, "%s%s", clear_line().c_str(), line.c_str());
+    std::fflush(stderr);
+    open_ = g_bar_open = true;
+  } else {
+    std::fprintf(stderr, "%s\n", line.c_str());
+  }
+}
+
+void ProgressBar::finish() {
+  if (open_) std::fputs("\n", stderr);
+  open_ = g_bar_open = false;
+}
+
+void require_free(const std::string& path, bool force) {
+  std::error_code error;
+  if (!force && fs::exists(path, error) && !(fs::is_directory(path, error) && fs::is_empty(path, error)))
+    fail("{}: exists already; choose another name, or --force to replace it", path);
+  fs::path folder = fs::path(path).parent_path();
+  require_writable(folder.empty() ? "." : folder);
+}
+
+}  // namespace tweedie::cli

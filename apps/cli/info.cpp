@@ -1,0 +1,166 @@
+// tweedie info: what a model, run, dataset, config, weights file or picture is.
+#include <filesystem>
+
+#include "cli.h"
+#include "tweedie/data/loader.h"
+#include "tweedie/io/files.h"
+#include "tweedie/io/grid.h"
+#include "tweedie/io/safetensors.h"
+#include "tweedie/nn/state.h"
+#include "tweedie/pipeline/config.h"
+#include "tweedie/pipeline/model_folder.h"
+
+namespace fs = std::filesystem;
+
+namespace tweedie::cli {
+namespace {
+
+using Facts = std::vector<std::pair<std::string, Json>>;
+
+std::string text_of(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+
+void show(const Facts& facts) {
+  if (common.json) {
+    Json json = Json::object();
+    for (const auto& [name, value] : facts) json[name] = value;
+    return print_json(json);
+  }
+  for (const auto& [name, value] : facts) print(fmt::format("{:<12} {}", name, text_of(value)));
+}
+
+std::string hw(int64_t height, int64_t width) {
+  return height > 0 ? fmt::format("{}x{}", height, width) : "various";
+}
+
+Facts of_model(const fs::path& folder) {
+  const Model model = load_model(folder);
+  const UNetOptions& o = model.options();
+  Facts facts = {{"kind", "model"},
+                 {"folder", folder.string()},
+                 {"network", fmt::format("UNet2DModel, channels {}, {} parameters",
+                                         fmt::join(o.block_out_channels, "-"), parameter_count(*model.net))},
+                 {"samples", fmt::format("{} (height x width), {} channels", hw(model.height, model.width),
+                                         o.in_channels)},
+                 {"scheduler", fmt::format("{}: {} steps, {}, {}", model.scheduler_class,
+                                           model.process_options().num_train_timesteps,
+                                           model.process_options().beta_schedule,
+                                           model.process_options().prediction_type)}};
+  facts.emplace_back("classes", model.conditional() ? Json(model.class_count()) : Json("none: unconditional"));
+  if (!model.card) {
+    facts.emplace_back("tweedie.json", "none: saved by another program");
+    return facts;
+  }
+  const ModelCard& card = *model.card;
+  if (!card.classes.empty()) facts.emplace_back("names", fmt::format("{}", fmt::join(card.classes, ", ")));
+  if (card.null_class) facts.emplace_back("null class", *card.null_class);
+  facts.emplace_back("data", card.data);
+  facts.emplace_back("training", card.training);
+  facts.emplace_back("recommended", fmt::format("--sampler {} --steps {}", card.sampler, card.steps));
+  facts.emplace_back("written by", "tweedie " + card.version);
+  return facts;
+}
+
+Facts of_weights(const fs::path& file) {
+  std::map<std::string, std::string> metadata;
+  const TensorMap tensors = read_safetensors(file, &metadata);
+  int64_t numbers = 0;
+  Json list = Json::object();
+  for (const auto& [name, tensor] : tensors) {
+    numbers += tensor.numel();
+    list[name] = fmt::format("{} [{}]", c10::toString(tensor.scalar_type()), fmt::join(tensor.sizes(), ","));
+  }
+  Facts facts = {{"kind", "safetensors"},
+                 {"file", file.string()},
+                 {"size", file_size(static_cast<double>(fs::file_size(file)))},
+                 {"tensors", tensors.size()},
+                 {"numbers", numbers},
+                 {"metadata", Json(metadata)}};
+  if (common.json) {
+    facts.emplace_back("list", list);
+  } else {
+    for (const auto& [name, shape] : list.items()) facts.emplace_back(name, shape);
+  }
+  return facts;
+}
+
+Facts of_image(const fs::path& file) {
+  ImageNotes notes;
+  const Image image = read_image(file, &notes);
+  Facts facts = {{"kind", "picture"},
+                 {"file", file.string()},
+                 {"size", fmt::format("{}x{} (height x width), {} channels", image.height, image.width,
+                                      image.channels)}};
+  if (!notes.empty()) facts.emplace_back("changed", fmt::format("{}", fmt::join(notes, "; ")));
+  if (file.extension() == ".png" || file.extension() == ".PNG")
+    for (const auto& [key, value] : read_png_text(file)) facts.emplace_back(key, value);
+  return facts;
+}
+
+Facts of_dataset(const std::string& spec, const std::string& out, bool force) {
+  if (!out.empty()) require_free(out, force);
+  const DatasetPtr data = open_dataset({.spec = spec, .split = Split::kAll});
+  const auto [height, width] = data->common_size();
+  const int channels = data->common_channels();
+  const std::vector<std::string> classes = data->classes(), skipped = data->skipped();
+  Facts facts = {{"kind", "dataset"},
+                 {"what", data->describe()},
+                 {"count", data->size()},
+                 {"size", hw(height, width)},
+                 {"channels", channels > 0 ? Json(channels) : Json("various")},
+                 {"classes", classes},
+                 {"skipped", skipped}};
+  if (!out.empty()) {
+    // Evenly spread, so that every class has its chance.
+    const int64_t n = std::min<int64_t>(100, data->size());
+    const int side = height > 0 ? 0 : 64;
+    std::vector<Image> pictures;
+    for (int64_t i = 0; i < n; ++i) {
+      const Image image = data->get(i * data->size() / n).image;
+      pictures.push_back(side ? fit_image(image, side, side, 3) : image);
+    }
+    write_image(out, tile(pictures, 10, 2));
+    facts.emplace_back("sheet", out);
+  }
+  return facts;
+}
+
+bool is_model(const fs::path& path) {
+  return fs::exists(path / "model_index.json") || fs::exists(path / "unet" / "config.json") ||
+         fs::exists(path / "config.json");
+}
+
+Facts facts_of(const std::string& thing, const std::string& out, bool force) {
+  std::error_code error;
+  if (fs::is_directory(thing, error) && is_model(thing)) return of_model(thing);
+  if (fs::is_regular_file(thing, error)) {
+    const std::string extension = fs::path(thing).extension().string();
+    if (extension == ".safetensors") return of_weights(thing);
+    if (extension == ".json")
+      return {{"kind", "config"}, {"file", thing}, {"resolved", to_json(read_config(thing))}};
+    if (is_image_file(thing)) return of_image(thing);
+  }
+  const std::vector<std::string> models = known_models();
+  if (std::find(models.begin(), models.end(), thing) != models.end()) return of_model(find_model(thing));
+  return of_dataset(thing, out, force);
+}
+
+}  // namespace
+
+void add_info(CLI::App& app) {
+  CLI::App& verb = *app.add_subcommand("info", "what a model, dataset, config, weights file or picture is");
+  struct Flags {
+    std::string thing, out;
+    bool force = false;
+  };
+  auto flags = std::make_shared<Flags>();
+  verb.add_option("thing", flags->thing, "a path, a dataset spec or the name of a model")->required();
+  verb.add_option("--out", flags->out, "for a dataset: save a contact sheet there");
+  verb.add_flag("--force", flags->force, "replace what exists");
+  add_common(verb);
+  verb.callback([flags] {
+    apply_common();
+    show(facts_of(flags->thing, flags->out, flags->force));
+  });
+}
+
+}  // namespace tweedie::cli

@@ -1,0 +1,76 @@
+// tweedie list: what can be named.
+#include <map>
+
+#include "cli.h"
+#include "tweedie/pipeline/config.h"
+#include "tweedie/pipeline/model_folder.h"
+#include "tweedie/process/schedule.h"
+#include "tweedie/samplers/sampler.h"
+
+namespace tweedie::cli {
+namespace {
+
+using Entries = std::vector<std::pair<std::string, std::string>>;
+
+Entries fields_of_config() {
+  std::vector<FieldDoc> docs;
+  describe_fields(Config{}, docs);
+  Entries entries;
+  for (const FieldDoc& doc : docs) entries.emplace_back(doc.path, doc.doc + " [" + doc.value + "]");
+  return entries;
+}
+
+Entries named(const std::vector<std::string>& names) {
+  Entries entries;
+  for (const std::string& name : names) entries.emplace_back(name, "");
+  return entries;
+}
+
+const std::map<std::string, Entries (*)()>& lists() {
+  static const std::map<std::string, Entries (*)()> all = {
+      {"samplers",
+       [] {
+         Entries entries;
+         for (const SamplerInfo& info : samplers()) entries.emplace_back(info.name, info.about);
+         return entries;
+       }},
+      {"schedules", [] { return named(schedule_names()); }},
+      {"models", [] { return named(known_models()); }},
+      {"configs", [] { return named(known_configs()); }},
+      {"keys", fields_of_config},
+      {"data", [] {
+         return Entries{{"fashion-mnist", "70,000 grey 28x28 garments in 10 classes"},
+                        {"idx:DIR", "MNIST's format, gz or not"},
+                        {"cifar10:DIR", "CIFAR-10, the binary version"},
+                        {"folder:DIR", "PNG, JPEG, WebP; the class is the first folder level"},
+                        {"shapes[:SIZE]", "procedural shapes in colour; needs nothing on disk"}};
+       }}};
+  return all;
+}
+
+}  // namespace
+
+void add_list(CLI::App& app) {
+  std::vector<std::string> kinds;
+  for (const auto& [kind, unused] : lists()) kinds.push_back(kind);
+  CLI::App& verb = *app.add_subcommand("list", fmt::format("what can be named: {}", fmt::join(kinds, ", ")));
+  auto what = std::make_shared<std::string>();
+  verb.add_option("what", *what, fmt::format("{}", fmt::join(kinds, ", ")))->required();
+  add_common(verb);
+  verb.callback([what, kinds] {
+    const auto found = lists().find(*what);
+    if (found == lists().end()) fail_unknown("list", *what, kinds);
+    const Entries entries = found->second();
+    if (common.json) {
+      Json json = Json::object();
+      for (const auto& [name, about] : entries) json[name] = about;
+      return print_json({{*what, json}});
+    }
+    size_t width = 0;
+    for (const auto& entry : entries) width = std::max(width, entry.first.size());
+    for (const auto& [name, about] : entries)
+      print(about.empty() ? name : fmt::format("{:<{}}  {}", name, width, about));
+  });
+}
+
+}  // namespace tweedie::cli

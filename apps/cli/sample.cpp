@@ -1,0 +1,193 @@
+// tweedie sample: draws images from a model.
+#include <filesystem>
+
+#include "cli.h"
+#include "tweedie/data/loader.h"
+#include "tweedie/io/files.h"
+#include "tweedie/io/grid.h"
+#include "tweedie/io/safetensors.h"
+#include "tweedie/pipeline/generate.h"
+#include "tweedie/pipeline/way.h"
+
+namespace fs = std::filesystem;
+
+namespace tweedie::cli {
+namespace {
+
+struct SampleFlags {
+  std::string model, out, noise, save_tensor, animate, classes;
+  GenerateRequest request;
+  int64_t columns = 0, every = 0;
+  bool force = false;
+  std::optional<bool> clip;
+};
+
+void read_noise(const std::string& file, GenerateRequest& request) {
+  const TensorMap tensors = read_safetensors(file);
+  const auto init = tensors.find("init");
+  if (init == tensors.end()) fail("{}: no tensor 'init'; expected init [N,C,H,W] and perhaps steps", file);
+  request.noise_init = init->second.to(at::kFloat);
+  if (const auto steps = tensors.find("steps"); steps != tensors.end())
+    request.noise_steps = steps->second.to(at::kFloat);
+}
+
+void read_classes(const Model& model, const std::string& list, GenerateRequest& request) {
+  std::vector<int64_t> classes;
+  for (const std::string& name : CLI::detail::split(list, ',')) classes.push_back(class_index(model, name));
+  if (classes.size() == 1) classes.assign(request.n, classes.front());
+  request.classes = std::move(classes);
+}
+
+// What each picture says about itself.
+ImageText description(const Model& model, const GenerateRequest& request, const Plan& plan,
+                      int64_t image = -1) {
+  Json json = {{"model", model.name},     {"sampler", plan.sampler}, {"steps", plan.steps},
+               {"seed", request.seed},    {"n", request.n},          {"version", TWEEDIE_VERSION}};
+  if (plan.sampler == "ddim") json["eta"] = plan.options.eta;
+  if (image >= 0) json["image"] = image;
+  if (image >= 0 && !plan.classes.empty()) json["class"] = class_name(model, plan.classes[image]);
+  if (request.noise_init.defined()) json["noise"] = "from a file";
+  return {{"tweedie", json.dump()}, {"Software", std::string("tweedie ") + TWEEDIE_VERSION}};
+}
+
+void announce(Model& model, const GenerateRequest& request, const Plan& plan) {
+  for (const std::string& note : plan.notes) notice(note);
+  if (common.quiet) return;
+  const double call = seconds_per_call(model, std::min(request.batch, request.n));
+  const double batches = std::ceil(static_cast<double>(request.n) / request.batch);
+  std::string line = fmt::format("{}, {} steps, about {}", plan.sampler, plan.steps,
+                                 duration(call * batches * plan.nfe));
+  const int64_t T = plan.process.num_train_timesteps;
+  if (plan.recommended && !(plan.sampler == "ddpm" && plan.steps == T))
+    line += fmt::format("; the paper's own: --sampler ddpm --steps {}, about {}", T,
+                        duration(call * batches * T));
+  notice(line);
+}
+
+void sample(SampleFlags& flags) {
+  apply_common();
+  GenerateRequest& request = flags.request;
+  const bool to_folder = !flags.out.empty() && !is_image_file(flags.out);
+  if (flags.out.empty() && flags.save_tensor.empty()) flags.out = "samples.png";
+  std::string way_file;
+  if (flags.every > 0) {
+    const fs::path base = flags.out.empty() ? "samples.png" : flags.out;
+    way_file = to_folder ? (base / "way.png").string()
+                         : (base.parent_path() / (base.stem().string() + "-way.png")).string();
+  }
+  for (const std::string& path : {flags.out, flags.save_tensor, flags.animate, to_folder ? "" : way_file})
+    if (!path.empty()) require_free(path, flags.force);
+  if (!flags.animate.empty()) require_animation(flags.animate);
+  if (!flags.noise.empty()) read_noise(flags.noise, request);
+
+  Model model = load_model(find_model(flags.model), common.device);
+  if (!flags.classes.empty()) read_classes(model, flags.classes, request);
+  const Plan planned = plan(model, request);
+  announce(model, request, planned);
+
+  const int64_t columns = flags.columns > 0 ? flags.columns
+                          : request.classes.empty() && model.conditional()
+                              ? model.class_count()
+                              : static_cast<int64_t>(std::ceil(std::sqrt(request.n)));
+  std::vector<Image> images;
+  std::vector<std::string> files;
+  std::vector<Tensor> raw;
+  Way way(request.n, planned.steps, flags.every, !flags.animate.empty());
+  if (to_folder) fs::create_directories(flags.out);
+
+  const auto keep = [&](int64_t first, const Tensor& x) {
+    for (int64_t i = 0; i < x.size(0); ++i) {
+      const Image image = to_image(x[i]);
+      if (to_folder) {
+        files.push_back((fs::path(flags.out) / fmt::format("{:06}.png", first + i)).string());
+        write_image(files.back(), image, description(model, request, planned, first + i));
+      } else {
+        images.push_back(image);
+      }
+    }
+    if (!flags.save_tensor.empty()) raw.push_back(x.clone());
+  };
+  ProgressBar bar("sampling");
+  GenerateCallbacks callbacks = {.images = keep, .way = {}, .progress = std::ref(bar)};
+  if (way.wanted()) callbacks.way = std::ref(way);
+  const auto start = std::chrono::steady_clock::now();
+  bool interrupted = false;
+  try {
+    generate(model, request, planned, callbacks, interrupts());
+  } catch (const Error& e) {
+    if (e.kind() != Error::Kind::kInterrupted) throw;
+    interrupted = true;
+  }
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  bar.finish();
+
+  if (!images.empty() && !flags.out.empty()) {
+    write_image(flags.out, tile(images, static_cast<int>(columns), 2), description(model, request, planned));
+    files.push_back(flags.out);
+  }
+  if (!way_file.empty() && !interrupted) {
+    write_image(way_file, way.strip(), description(model, request, planned));
+    files.push_back(way_file);
+  }
+  if (!flags.animate.empty() && !interrupted) {
+    write_animation(flags.animate, way.frames(static_cast<int>(columns)), 60);
+    files.push_back(flags.animate);
+  }
+  if (!raw.empty()) {
+    const Tensor all = at::cat(raw).to(at::kFloat);
+    write_safetensors(flags.save_tensor, {{"samples", all.clamp(-1, 1)}, {"raw", all}});
+    files.push_back(flags.save_tensor);
+  }
+  for (const std::string& file : to_folder ? std::vector<std::string>{flags.out} : files)
+    print("wrote " + file);
+  if (common.json)
+    print_json({{"n", request.n},
+                {"seed", request.seed},
+                {"sampler", planned.sampler},
+                {"steps", planned.steps},
+                {"nfe", planned.nfe},
+                {"seconds", seconds},
+                {"files", files}});
+  if (interrupted)
+    throw Error(Error::Kind::kInterrupted, files.empty() ? "interrupted; no image was finished"
+                                                         : "interrupted; the finished images are kept");
+}
+
+}  // namespace
+
+void add_sample(CLI::App& app) {
+  CLI::App& verb = *app.add_subcommand("sample", "draw images from a model");
+  auto flags = std::make_shared<SampleFlags>();
+  GenerateRequest& request = flags->request;
+  verb.add_option("model", flags->model, "a model folder (ours or diffusers'), or a known name")->required();
+  verb.add_option("--n", request.n, "how many images")->default_val(16);
+  verb.add_option("--seed", request.seed, "image i of a seed is always the same")->capture_default_str();
+  verb.add_option("--out", flags->out, "a picture (grid) or a folder (a PNG each); default samples.png");
+  verb.add_option("--class", flags->classes,
+                  "index, name or none: one for all images, or a list A,B,... of n");
+  verb.add_option("--sampler", request.sampler, "see tweedie list samplers; default: the model's own");
+  verb.add_option("--steps", request.steps, "network evaluations along the way");
+  verb.add_option("--eta", request.eta, "ddim: 0 deterministic .. 1 ancestral");
+  verb.add_option("--spacing", request.spacing, "leading, linspace or trailing timesteps");
+  verb.add_option("--steps-offset", request.steps_offset, "added to leading timesteps");
+  verb.add_option("--variance", request.variance_type, "fixed_small, fixed_large, ...: ddpm's step variance");
+  verb.add_flag("--clip,!--no-clip", flags->clip, "clip the estimate of x_0 to the data range");
+  verb.add_option("--clip-eps", "rederive: eps again from the clipped x_0; keep: as the network said")
+      ->check(CLI::IsMember({"keep", "rederive"}))
+      ->each([flags](const std::string& way) { flags->request.rederive_eps = way == "rederive"; });
+  verb.add_option("--batch", request.batch, "images at once: bounds the memory")->capture_default_str();
+  verb.add_option("--columns", flags->columns, "of the grid")->check(CLI::Range(1, 1000));
+  verb.add_option("--every", flags->every, "also save the way from noise to image, every K steps, as a strip")
+      ->check(CLI::Range(1, 100000));
+  verb.add_option("--animate", flags->animate, "also save the way as an animated .webp or .png");
+  verb.add_option("--noise", flags->noise, "safetensors with init [N,C,H,W] and steps [S,N,C,H,W]");
+  verb.add_option("--save-tensor", flags->save_tensor, "safetensors with samples (clamped) and raw");
+  verb.add_flag("--force", flags->force, "replace what exists");
+  add_common(verb);
+  verb.callback([flags] {
+    flags->request.clip_sample = flags->clip;
+    sample(*flags);
+  });
+}
+
+}  // namespace tweedie::cli

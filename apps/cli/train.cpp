@@ -1,0 +1,101 @@
+// tweedie train: a model from a config and images.
+#include <filesystem>
+
+#include "cli.h"
+#include "tweedie/pipeline/training.h"
+
+namespace fs = std::filesystem;
+
+namespace tweedie::cli {
+namespace {
+
+struct TrainFlags {
+  std::string config, out, data;
+  std::vector<std::string> set;
+  std::optional<int64_t> steps, images, seed;
+  std::optional<double> minutes;
+  std::optional<std::string> precision;
+  bool resume = false, force = false;
+};
+
+// The flags that are short for --set.
+std::vector<std::string> assignments(const TrainFlags& flags) {
+  std::vector<std::string> all = flags.set;
+  if (!flags.data.empty()) all.push_back("data.source=" + Json(flags.data).dump());
+  if (flags.steps) all.push_back(fmt::format("train.steps={}", *flags.steps));
+  if (flags.images) all.push_back(fmt::format("train.images={}", *flags.images));
+  if (flags.minutes) all.push_back(fmt::format("train.minutes={}", *flags.minutes));
+  if (flags.seed) all.push_back(fmt::format("train.seed={}", *flags.seed));
+  if (flags.precision) all.push_back("train.precision=" + Json(*flags.precision).dump());
+  return all;
+}
+
+Config config_of(const TrainFlags& flags) {
+  if (!flags.config.empty()) return read_config(flags.config, assignments(flags));
+  Config config;
+  if (flags.resume) {
+    config = resumed_config(flags.out);
+  } else {
+    if (flags.data.empty()) fail("train: a config, or --data and a budget, such as --minutes 30");
+    if (!flags.minutes && !flags.images && !flags.steps)
+      fail("train: no budget; one of --minutes, --images, --steps");
+    const DatasetPtr data = open_dataset({.spec = flags.data});
+    // Without minutes to go by, images at the small network's rate on two cores.
+    const double minutes = flags.minutes.value_or(
+        static_cast<double>(flags.images.value_or(flags.steps.value_or(0) * 128)) / 6000);
+    config = preset_for(*data, flags.data, minutes);
+  }
+  apply_assignments(config, assignments(flags));
+  return config;
+}
+
+void train(const TrainFlags& flags) {
+  apply_common();
+  if (flags.out.empty()) fail("train: --out DIR is missing: where the run is written");
+  std::error_code error;
+  const bool used = fs::exists(flags.out, error) && !(fs::is_directory(flags.out, error) && fs::is_empty(flags.out));
+  if (used && !flags.resume && !flags.force)
+    fail("{}: exists already; --resume continues it, --force replaces it", flags.out);
+  Training training(config_of(flags), flags.out, common.device);
+  for (const std::string& line : training.facts()) notice(line);
+  if (flags.config.empty() && !flags.resume)
+    notice("config      " + to_json(training.config().model).dump());
+
+  ProgressBar bar("training");
+  const TrainState state = training.run(std::ref(bar), notice, interrupts(), flags.resume, flags.force);
+  bar.finish();
+  print(fmt::format("trained {} steps, {} images in {}; model in {}", state.step, state.images,
+                    duration(state.seconds), flags.out));
+  if (!common.json) return;
+  Json json = {{"out", flags.out},
+               {"steps", state.step},
+               {"images", state.images},
+               {"seconds", state.seconds},
+               {"precision", state.precision}};
+  if (state.heldout) json["heldout"] = to_json(*state.heldout);
+  print_json(json);
+}
+
+}  // namespace
+
+void add_train(CLI::App& app) {
+  CLI::App& verb = *app.add_subcommand("train", "train a model");
+  auto flags = std::make_shared<TrainFlags>();
+  verb.add_option("config", flags->config,
+                  "a JSON file or a known name (tweedie list configs); without it --data picks a preset");
+  verb.add_option("--out", flags->out, "the run folder: model, checkpoints, log, previews");
+  verb.add_option("--set", flags->set, "KEY=VALUE over the config (tweedie list keys); may be repeated")
+      ->take_all();
+  verb.add_option("--data", flags->data, "a dataset spec (tweedie list data), over the config's");
+  verb.add_option("--steps", flags->steps, "budget in optimiser steps, over the config's");
+  verb.add_option("--images", flags->images, "budget in images, over the config's");
+  verb.add_option("--minutes", flags->minutes, "budget in minutes, over the config's");
+  verb.add_option("--seed", flags->seed, "of weights, order, noise and dropout");
+  verb.add_option("--precision", flags->precision, "fp32, bf16 or auto (measures)");
+  verb.add_flag("--resume", flags->resume, "continue the run in --out, bit for bit");
+  verb.add_flag("--force", flags->force, "replace the run in --out");
+  add_common(verb);
+  verb.callback([flags] { train(*flags); });
+}
+
+}  // namespace tweedie::cli

@@ -1,0 +1,170 @@
+// Every mistake is one line on standard error that names the value and what is known, and exit code 2.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "run.h"
+#include "tests/support/scratch.h"
+#include "tests/support/tiny_model.h"
+#include "tweedie/io/files.h"
+#include "tweedie/io/image.h"
+#include "tweedie/io/safetensors.h"
+
+namespace fs = std::filesystem;
+
+namespace tweedie::testing {
+namespace {
+
+class BadInput : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    scratch = new Scratch;
+    make_model(*scratch / "plain");
+    make_model(*scratch / "classes", 3);
+    write_file(*scratch / "config.json", R"({"data": {"source": "shapes:8"}, "train": {"steps": 1}})");
+    fs::create_directories(*scratch / "full");
+    write_file(*scratch / "full/file", "x");
+    write_image(*scratch / "exists.png", {1, 1, 1, {0}});
+  }
+  static void TearDownTestSuite() { delete scratch; }
+
+  /// Runs in the scratch folder; expects exit 2, one line, holding each of `words`.
+  static void expect(const std::string& args, const std::vector<std::string>& words) {
+    const Outcome outcome = run(args, scratch->path());
+    EXPECT_EQ(outcome.code, 2) << args << "\n" << outcome.err;
+    EXPECT_EQ(outcome.lines().size(), 1u) << args << "\n" << outcome.err;
+    EXPECT_EQ(outcome.out, "") << args;
+    for (const std::string& word : words)
+      EXPECT_NE(outcome.err.find(word), std::string::npos) << args << "\n" << outcome.err << "lacks: " << word;
+  }
+  /// A copy of the model `plain` with one file replaced.
+  static void broken(const std::string& name, const std::string& file, const std::string& content) {
+    fs::copy(*scratch / "plain", *scratch / name, fs::copy_options::recursive);
+    std::ofstream(*scratch / (name + "/" + file), std::ios::binary) << content;
+  }
+  static Scratch* scratch;
+};
+Scratch* BadInput::scratch = nullptr;
+
+TEST_F(BadInput, Verbs) {
+  expect("", {"no verb", "train", "sample"});
+  expect("smaple plain", {"'smaple'", "did you mean sample?"});
+  expect("list smaplers", {"'smaplers'", "did you mean samplers?"});
+  expect("plot curve plain --out a.png", {"'curve'", "training", "noising"});
+}
+
+TEST_F(BadInput, Flags) {
+  expect("sample plain --stepz 5", {"--stepz", "did you mean --steps?"});
+  expect("sample", {"model"});
+  expect("sample plain --n many", {"--n", "many"});
+  expect("sample plain --n 0", {"--n 0"});
+  expect("sample plain --n -3", {"--n", "-3"});
+  expect("sample plain --steps 0", {"--steps 0", "1..1000"});
+  expect("sample plain --steps 1001", {"--steps 1001", "1..1000"});
+  expect("sample plain --batch 0", {"--batch 0"});
+  expect("sample plain --seed x", {"--seed", "x"});
+  expect("sample plain --sampler dimm", {"'dimm'", "did you mean ddim?", "ddpm"});
+  expect("sample plain --eta 1.5", {"eta", "1.5"});
+  expect("sample plain --spacing middle", {"middle", "leading", "trailing"});
+  expect("sample plain --variance tiny", {"tiny", "fixed_small"});
+  expect("sample plain --clip-eps maybe", {"maybe", "rederive"});
+  expect("sample plain --device tpu", {"'tpu'", "cpu"});
+  expect("sample plain --threads -1", {"--threads -1"});
+  expect("sample plain --animate way.gif", {"way.gif", ".webp"});
+  expect("sample plain --columns 0", {"--columns"});
+  expect("sample plain extra", {"extra"});
+}
+
+TEST_F(BadInput, Classes) {
+  expect("sample plain --class 1", {"--class 1", "unconditional"});
+  expect("sample classes --class 3", {"--class 3", "0..2"});
+  expect("sample classes --class kind9", {"'kind9'", "kind0"});
+  expect("sample classes --n 4 --class 0,1", {"2 entries", "4"});
+}
+
+TEST_F(BadInput, Outputs) {
+  expect("sample plain --out exists.png", {"exists.png", "--force"});
+  expect("sample plain --out full", {"full", "--force"});
+  expect("sample plain --out picture.gif/x.png", {"picture.gif"});
+  expect("sample plain --out /proc/x.png", {"/proc"});
+  expect("sample plain --save-tensor exists.png", {"exists.png", "--force"});
+  EXPECT_EQ(read_image(*scratch / "exists.png").width, 1);
+}
+
+TEST_F(BadInput, ModelFolders) {
+  expect("sample nothing-here", {"nothing-here"});
+  expect("sample full", {"full", "not a model folder"});
+  broken("a", "unet/config.json", "{ \"in_channels\": ");
+  expect("sample a", {"config.json"});
+  broken("b", "unet/config.json", R"({"in_chanels": 1})");
+  expect("sample b", {"config.json", "in_chanels", "did you mean in_channels?"});
+  broken("c", "unet/config.json", R"({"_class_name": "UNet2DConditionModel"})");
+  expect("sample c", {"UNet2DConditionModel", "UNet2DModel"});
+  broken("d", "unet/diffusion_pytorch_model.safetensors", "");
+  expect("sample d", {"diffusion_pytorch_model.safetensors"});
+  broken("e", "unet/diffusion_pytorch_model.safetensors", std::string(8, '\xff') + "{}");
+  expect("sample e", {"diffusion_pytorch_model.safetensors"});
+  broken("f", "scheduler/scheduler_config.json", R"({"beta_schedule": "linaer"})");
+  expect("sample f", {"linaer", "did you mean linear?"});
+  broken("g", "scheduler/scheduler_config.json", R"({"prediction_type": "noise"})");
+  expect("sample g", {"noise", "epsilon"});
+  fs::copy(*scratch / "plain", *scratch / "h", fs::copy_options::recursive);
+  TensorMap weights;
+  for (const auto& [name, tensor] :
+       read_safetensors(*scratch / "plain/unet/diffusion_pytorch_model.safetensors"))
+    weights[name] = tensor.clone();
+  weights.erase("conv_in.bias");
+  write_safetensors(*scratch / "h/unet/diffusion_pytorch_model.safetensors", weights);
+  expect("sample h", {"conv_in.bias", "missing"});
+}
+
+TEST_F(BadInput, NoiseFiles) {
+  write_safetensors(*scratch / "noise.safetensors", {{"init", at::zeros({2, 1, 8, 8})}});
+  expect("sample plain --n 3 --noise noise.safetensors", {"[2,1,8,8]", "[3,1,8,8]"});
+  expect("sample plain --n 2 --noise absent.safetensors", {"absent.safetensors"});
+  write_safetensors(*scratch / "steps.safetensors", {{"steps", at::zeros({2, 1, 8, 8})}});
+  expect("sample plain --n 2 --noise steps.safetensors", {"init"});
+  const Outcome few =
+      run("sample plain --quiet --n 2 --noise noise.safetensors --sampler ddpm --steps 3", scratch->path());
+  EXPECT_EQ(few.code, 2);
+  EXPECT_EQ(few.lines().size(), 1u) << few.err;
+}
+
+TEST_F(BadInput, Data) {
+  expect("info fashon-mnist", {"fashon-mnist", "fashion-mnist"});
+  expect("info idx:" + scratch->path() + "/absent", {"absent"});
+  expect("info idx:" + scratch->path() + "/full", {"full"});
+  expect("info cifar10:" + scratch->path() + "/full", {"full"});
+  expect("info folder:" + scratch->path() + "/full", {"full"});
+  expect("info fashion-mnist@validation", {"validation", "train"});
+  expect("info shapes:abc", {"abc"});
+  fs::create_directories(*scratch / "idx");
+  write_file(*scratch / "idx/train-images-idx3-ubyte", std::string("\0\0\x08\x03\x7f\xff\xff\xff", 8));
+  write_file(*scratch / "idx/train-labels-idx1-ubyte", std::string("\0\0\x08\x01\0\0\0\1\3", 9));
+  expect("info idx:" + scratch->path() + "/idx@train", {"train-images-idx3-ubyte"});
+  write_file(*scratch / "cut.png", std::string("\x89PNG\r\n\x1a\n\0\0\0", 11));
+  expect("info cut.png", {"cut.png"});
+}
+
+TEST_F(BadInput, Training) {
+  expect("train absent-config --out r", {"absent-config", "fashion"});
+  expect("train config.json", {"--out"});
+  expect("train config.json --out full", {"full"});
+  expect("train config.json --out r --set train.stepz=5", {"train.stepz", "did you mean train.steps?"});
+  expect("train config.json --out r --set train.steps=0", {"train.steps"});
+  expect("train config.json --out r --set train.steps=ten", {"train.steps", "ten"});
+  expect("train config.json --out r --set nonsense", {"nonsense", "key=value"});
+  expect("train config.json --out r --set train.steps=5 --set train.images=5", {"steps", "images"});
+  expect("train config.json --out r --set model.act_fn=silly", {"silly", "silu"});
+  expect("train config.json --out r --set model.block_out_channels=[8]", {"block"});
+  expect("train config.json --out r --set data.source=nothing", {"nothing"});
+  expect("train config.json --out r --set train.precision=fp8", {"fp8", "bf16"});
+  expect("train config.json --out r --set objective.label_dropout=2", {"label_dropout"});
+  expect("train config.json --out r --resume", {"r", "checkpoint"});
+  expect("train --out r", {"--data"});
+  EXPECT_FALSE(fs::exists(*scratch / "r")) << "a refused training leaves no folder";
+}
+
+}  // namespace
+}  // namespace tweedie::testing

@@ -1,0 +1,30 @@
+// A folder that is removed at the end.
+#pragma once
+#include <cstdlib>
+#include <filesystem>
+#include <string>
+
+#include "tweedie/core/error.h"
+
+namespace tweedie::testing {
+
+class Scratch {
+ public:
+  Scratch() {
+    path_ = std::filesystem::temp_directory_path() / "tweedie-XXXXXX";
+    if (!mkdtemp(path_.data())) fail_system("{}: cannot be made", path_);
+  }
+  ~Scratch() {
+    std::error_code error;
+    std::filesystem::remove_all(path_, error);
+  }
+  Scratch(const Scratch&) = delete;
+  Scratch& operator=(const Scratch&) = delete;
+  const std::string& path() const { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+}  // namespace tweedie::testing

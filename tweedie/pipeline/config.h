@@ -1,0 +1,70 @@
+// An experiment: one JSON file, every key of which the command line can set.
+#pragma once
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "tweedie/core/options.h"
+#include "tweedie/data/loader.h"
+#include "tweedie/losses/objective.h"
+#include "tweedie/nn/unet_options.h"
+#include "tweedie/process/options.h"
+#include "tweedie/train/options.h"
+
+namespace tweedie {
+
+/// What to train on and how it is fitted to the network.
+struct DataOptions {
+  std::string source;         ///< a dataset spec: fashion-mnist, folder:DIR, shapes, ...
+  std::vector<int64_t> size;  ///< [height, width] the network sees; empty: what all images share
+  bool flip = false;
+  std::string crop = "center";
+  double holdout = 0.05;
+
+  template <class Self, class Field>
+  static void visit(Self& self, Field&& field) {
+    field("source", self.source, "fashion-mnist, idx:DIR, cifar10:DIR, folder:DIR, shapes[:SIZE] or a path");
+    field("size", self.size, "[height, width] of the network; empty takes what all images share");
+    field("flip", self.flip, "mirror half of the training images");
+    field("crop", self.crop, "where an image that is too wide or too high is cut",
+          one_of({"center", "random"}));
+    field("holdout", self.holdout, "share of a folder without train/ and test/ that is held out",
+          between(0, 0.9));
+  }
+};
+
+struct Config {
+  DataOptions data;
+  UNetOptions model;
+  ProcessOptions process;
+  ObjectiveOptions objective;
+  TrainOptions train;
+
+  template <class Self, class Field>
+  static void visit(Self& self, Field&& field) {
+    field("data", self.data, "the images");
+    field("model", self.model, "the network, with the keys of diffusers' unet/config.json");
+    field("process", self.process, "the noise, with the keys of diffusers' scheduler_config.json");
+    field("objective", self.objective, "the loss");
+    field("train", self.train, "the training");
+  }
+};
+
+/// Reads a config by path or name (see find_config) and applies `key=value` assignments in order. A budget
+/// (train.steps, train.images, train.minutes) among the assignments replaces the file's.
+/// Throws Error (user) naming the file, the key, the value and the known choices.
+Config read_config(const std::string& name_or_path, const std::vector<std::string>& assignments = {});
+/// Applies `key=value` assignments, budgets replacing the one that is there.
+void apply_assignments(Config& config, const std::vector<std::string>& assignments);
+
+/// A path that exists, else NAME.json of configs/ (or the folder NAME of models/) in $TWEEDIE_SHARE, the source
+/// tree or the installed share folder. Throws Error (user) naming the known ones.
+std::filesystem::path find_config(const std::string& name_or_path);
+std::filesystem::path find_model(const std::string& name_or_path);
+std::vector<std::string> known_configs();
+std::vector<std::string> known_models();
+
+/// The preset for a dataset when no config is given: a network that the size, the channels and the minutes allow.
+Config preset_for(const Dataset& dataset, const std::string& spec, double minutes);
+
+}  // namespace tweedie

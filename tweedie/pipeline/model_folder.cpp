@@ -1,0 +1,119 @@
+#include "tweedie/pipeline/model_folder.h"
+
+#include "tweedie/io/files.h"
+#include "tweedie/nn/state.h"
+#include "tweedie/process/config_json.h"
+
+namespace fs = std::filesystem;
+
+namespace tweedie {
+namespace {
+
+const char* kDiffusersVersion = "0.42.1";
+
+// diffusers reads a component from the root where its subfolder does not exist.
+fs::path component(const fs::path& folder, const char* name) {
+  return fs::is_directory(folder / name) ? folder / name : folder;
+}
+
+template <class Read>
+auto naming(const fs::path& file, Read&& read) {
+  try {
+    return read();
+  } catch (const Error& e) {
+    const std::string message = e.what();
+    if (message.find(file.string()) != std::string::npos) throw;
+    throw Error(e.kind(), file.string() + ": " + message);
+  }
+}
+
+std::pair<int64_t, int64_t> sample_size(const Json& size, const fs::path& file) {
+  if (size.is_number_integer() && size.get<int64_t>() > 0) return {size.get<int64_t>(), size.get<int64_t>()};
+  if (size.is_array() && size.size() == 2 && size[0].is_number_integer() && size[1].is_number_integer())
+    return {size[0].get<int64_t>(), size[1].get<int64_t>()};
+  fail("{}: sample_size is {}: expected a size or [height, width]", file.string(), size.dump());
+}
+
+fs::path weights_file(const fs::path& folder) {
+  const fs::path file = folder / "diffusion_pytorch_model.safetensors";
+  if (fs::exists(file)) return file;
+  if (fs::exists(folder / "diffusion_pytorch_model.bin"))
+    fail("{}: Python pickles are not read; save it with safetensors (save_pretrained's default)",
+         (folder / "diffusion_pytorch_model.bin").string());
+  if (fs::exists(folder / "diffusion_pytorch_model.safetensors.index.json"))
+    fail("{}: sharded weights are not read", (folder / "diffusion_pytorch_model.safetensors.index.json").string());
+  fail("{}: no diffusion_pytorch_model.safetensors there", folder.string());
+}
+
+}  // namespace
+
+torch::Device device_of(const std::string& name) {
+  if (name == "cpu") return torch::kCPU;
+  if (name != "cuda") fail_unknown("device", name, {"cpu", "cuda"});
+  if (!torch::cuda::is_available()) fail("--device cuda: this LibTorch finds no CUDA device; known: cpu");
+  return torch::kCUDA;
+}
+
+int64_t Model::class_count() const {
+  if (!conditional()) return 0;
+  return *options().num_class_embeds - (card && card->null_class ? 1 : 0);
+}
+
+ProcessOptions Model::process_options() const {
+  return naming(folder, [&] { return process_options_from_json(scheduler); });
+}
+
+Model load_model(const fs::path& folder, const std::string& device) {
+  if (!fs::is_directory(folder)) fail("{}: not a model folder", folder.string());
+  Model model;
+  model.folder = folder;
+  model.name = fs::weakly_canonical(folder).filename().string();
+
+  const fs::path unet = component(folder, "unet"), config_file = unet / "config.json";
+  if (!fs::exists(config_file))
+    fail("{}: not a model folder: neither unet/config.json nor config.json", folder.string());
+  const Json config = read_json(config_file);
+  const UNetOptions options = naming(config_file, [&] { return unet_options_from_json(config); });
+  std::tie(model.height, model.width) = sample_size(options.sample_size, config_file);
+  const torch::Device where = device_of(device);
+  const fs::path weights = weights_file(unet);
+  naming(config_file, [&] { model.net = UNet(options); return 0; });
+  load_state(*model.net, read_safetensors(weights), weights.string());
+  model.net->to(where);
+  model.net->eval();
+
+  const fs::path scheduler_file = component(folder, "scheduler") / "scheduler_config.json";
+  if (!fs::exists(scheduler_file)) fail("{}: no such file", scheduler_file.string());
+  model.scheduler = read_json(scheduler_file);
+  model.scheduler_class = model.scheduler.value("_class_name", "DDPMScheduler");
+  model.process_options();  // a bad key is found now
+
+  if (const fs::path card = folder / "tweedie.json"; fs::exists(card)) {
+    model.card.emplace();
+    naming(card, [&] { from_json(read_json(card), *model.card); return 0; });
+  }
+  return model;
+}
+
+void save_model(const fs::path& folder, const UNetOptions& net, const TensorMap& weights,
+                const ProcessOptions& process, const ModelCard& card) {
+  fs::create_directories(folder);
+  Json unet = to_json(net);
+  unet["_class_name"] = "UNet2DModel";
+  unet["_diffusers_version"] = kDiffusersVersion;
+  write_folder(folder / "unet", [&](const fs::path& to) {
+    write_json(to / "config.json", unet);
+    write_safetensors(to / "diffusion_pytorch_model.safetensors", weights);
+  });
+  write_folder(folder / "scheduler", [&](const fs::path& to) {
+    write_json(to / "scheduler_config.json", scheduler_json(process, "DDPMScheduler"));
+  });
+  const Json index = {{"_class_name", "DDPMPipeline"},
+                      {"_diffusers_version", kDiffusersVersion},
+                      {"scheduler", {"diffusers", "DDPMScheduler"}},
+                      {"unet", {"diffusers", "UNet2DModel"}}};
+  write_json(folder / "model_index.json", index);
+  write_json(folder / "tweedie.json", to_json(card));
+}
+
+}  // namespace tweedie
