@@ -1,0 +1,123 @@
+// Our side of the duels: runs steps of a network when duel.py tells it to.
+//
+//   usage: bench_step forward|train CONFIG.json BATCH SIZE THREADS
+//
+// Prints a line once it is ready, then answers each line "go N" on standard input with the figures
+// of N steps.
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <malloc.h>
+
+#include <chrono>
+#include <ctime>
+#include <fstream>
+#include <functional>
+#include <iostream>
+
+#include "tweedie/core/noise.h"
+#include "tweedie/losses/simple.h"
+#include "tweedie/nn/state.h"
+#include "tweedie/nn/unet.h"
+#include "tweedie/train/ema.h"
+#include "tweedie/train/optimizer.h"
+
+namespace {
+
+using namespace tweedie;
+
+// A line of /proc/self/status in bytes.
+int64_t status(const std::string& key) {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);)
+    if (line.rfind(key + ":", 0) == 0) return 1024 * std::stoll(line.substr(key.size() + 1));
+  fail_system("/proc/self/status has no {}", key);
+}
+
+void reset_peak() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+Parameters parameters_of(const UNet& net) {
+  Parameters parameters;
+  for (const auto& item : net->named_parameters()) {
+    parameters.names.push_back(item.key());
+    parameters.tensors.push_back(item.value());
+  }
+  return parameters;
+}
+
+// What a step computes on: always the same images, times and classes.
+struct Input {
+  Tensor x, eps, t, classes;
+  Input(const UNetOptions& options, int64_t batch, int64_t size) {
+    const std::vector<int64_t> shape{batch, options.in_channels, size, size};
+    x = at::randn(shape);
+    eps = at::randn(shape);
+    t = at::randint(1000, {batch}, at::kLong);
+    if (options.num_class_embeds)
+      classes = at::randint(*options.num_class_embeds, {batch}, at::kLong);
+  }
+};
+
+struct Trainer {
+  UNet net;
+  TrainOptions options;
+  AdamW optimizer;
+  Ema ema;
+  int64_t done = 0;
+  explicit Trainer(UNet unet)
+      : net(unet),
+        optimizer(parameters_of(net), options),
+        ema(parameters_of(net).tensors, options) {}
+
+  void step(const Input& in) {
+    simple_loss(net->forward(in.x, in.t, in.classes), in.eps).mean().backward();
+    optimizer.step(/*learning_rate=*/1e-4, ++done);
+    optimizer.zero_grad();
+    ema.update(done);
+  }
+};
+
+void run(const std::string& task, const char* config, int64_t batch, int64_t size, int threads) {
+  using Clock = std::chrono::steady_clock;
+  at::set_num_threads(threads);
+  at::manual_seed(0);
+  UNet net(unet_options_from_json(Json::parse(std::ifstream(config))));
+  net->train(task == "train");
+  const Input in(net->options(), batch, size);
+  malloc_trim(0);
+  const int64_t built = status("VmRSS");
+
+  std::optional<Trainer> trainer;
+  if (task == "train") trainer.emplace(net);
+  const auto step = [&] {
+    if (trainer) return trainer->step(in);
+    const c10::InferenceMode guard;
+    net->forward(in.x, in.t, in.classes);
+  };
+  step();
+  step();
+  std::cout << Json{{"parameters", parameter_count(*net)}, {"built", built}} << std::endl;
+
+  std::string word;
+  for (int64_t n = 0; std::cin >> word >> n;) {
+    reset_peak();
+    const std::clock_t cpu = std::clock();
+    const Clock::time_point start = Clock::now();
+    for (int64_t i = 0; i < n; ++i) step();
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    std::cout << Json{{"seconds", seconds / n},
+                      {"cpu", double(std::clock() - cpu) / CLOCKS_PER_SEC / n},
+                      {"rss", status("VmRSS")},
+                      {"peak", status("VmHWM")}}
+              << std::endl;
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // As in the program tweedie.
+  mallopt(M_MMAP_THRESHOLD, 1 << 30);
+  mallopt(M_TRIM_THRESHOLD, 1 << 30);
+  if (argc != 6) return std::cerr << "usage: bench_step TASK CONFIG BATCH SIZE THREADS\n", 2;
+  run(argv[1], argv[2], std::stoll(argv[3]), std::stoll(argv[4]), std::stoi(argv[5]));
+}
