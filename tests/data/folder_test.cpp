@@ -127,7 +127,12 @@ TEST(Folder, NothingReadableIsAnError) {
   const TempFolder folder;
   folder.write("a.png", "no");
   folder.write("b.png", "no");
-  EXPECT_TRUE(contains(user_error([&] { open(folder, "all")->get(0); }), "none of the 2 pictures"));
+  EXPECT_TRUE(
+      contains(user_error([&] { open(folder, "all"); }), "none of the 2 pictures can be read"));
+  draw(folder, "c.png", 1);
+  std::filesystem::resize_file(folder / "c.png", std::filesystem::file_size(folder / "c.png") - 20);
+  EXPECT_TRUE(contains(user_error([&] { open(folder, "all")->get(0); }),
+                       "none of the 1 picture can be read"));
   const TempFolder empty;
   EXPECT_TRUE(contains(user_error([&] { open(empty, "all"); }), "no PNG, JPEG or WebP"));
 }
@@ -145,6 +150,20 @@ TEST(Folder, PicturesAreReadFromSeveralThreads) {
   Loader loader(all, options);
   for (int k = 0; k < 9; ++k) EXPECT_EQ(loader.next().size(), 7);
   EXPECT_EQ(all->skipped().size(), 1u);
+}
+
+TEST(Folder, TellsWhatAllPicturesShare) {
+  const TempFolder folder;
+  draw(folder, "1.png", 1, 8, 12);
+  draw(folder, "2.png", 2, 8, 12);
+  EXPECT_EQ(open(folder, "all")->common_size(), std::make_pair(8, 12));
+  EXPECT_EQ(open(folder, "all")->common_channels(), 1);
+  EXPECT_TRUE(contains(open(folder, "all")->describe(), "2 images 8x12, grey, no classes"));
+  write_image(folder / "3.png", {9, 8, 3, std::vector<uint8_t>(8 * 9 * 3, 9)});
+  EXPECT_EQ(open(folder, "all")->common_size(), std::make_pair(0, 0));
+  EXPECT_EQ(open(folder, "all")->common_channels(), 0);
+  EXPECT_TRUE(
+      contains(open(folder, "all")->describe(), "3 images of various sizes, grey and colour"));
 }
 
 TEST(Folder, LinksToFoldersAreNamedAndNotFollowed) {

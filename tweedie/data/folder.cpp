@@ -144,10 +144,25 @@ FolderDataset::FolderDataset(std::string name, fs::path root, std::vector<File> 
                              std::vector<std::string> classes, std::vector<std::string> skipped)
     : name_(std::move(name)),
       root_(std::move(root)),
-      files_(std::move(files)),
       classes_(std::move(classes)),
-      skipped_(std::move(skipped)),
-      noted_(files_.size(), false) {}
+      skipped_(std::move(skipped)) {
+  for (File& file : files) {
+    const std::optional<PictureShape> shape = probe_picture(root_ / file.path);
+    if (!shape) {
+      skipped_.push_back(file.path.string() + ": does not begin as PNG, JPEG or WebP do");
+      continue;
+    }
+    if (files_.empty()) common_ = *shape;
+    if (shape->height != common_.height || shape->width != common_.width)
+      common_.height = common_.width = 0;
+    if (shape->channels != common_.channels) common_.channels = 0;
+    files_.push_back(std::move(file));
+  }
+  if (files_.empty())
+    fail("[data] {}: none of the {} can be read; {}", name_,
+         counted(static_cast<int64_t>(files.size()), "picture", "pictures"), skipped_.back());
+  noted_.resize(files_.size());
+}
 
 Example FolderDataset::get(int64_t index) const {
   TORCH_CHECK(index >= 0 && index < size(), "example ", index, " of ", size());
@@ -165,8 +180,8 @@ Example FolderDataset::get(int64_t index) const {
       unreadable_.emplace(index, error.what());
     }
   }
-  fail("[data] {}: none of the {} pictures can be read; the first: {}", name_, size(),
-       skipped().front());
+  fail("[data] {}: none of the {} can be read; {}", name_, counted(size(), "picture", "pictures"),
+       skipped().back());
 }
 
 bool FolderDataset::is_unreadable(int64_t index) const {
@@ -198,9 +213,12 @@ std::vector<std::string> FolderDataset::notes() const {
 
 std::string FolderDataset::describe() const {
   const auto [height, width] = common_size();
-  const std::string pixels =
-      height ? fmt::format(" {}x{}", height, width) : std::string(" of various sizes");
-  return fmt::format("{}: {}{}, {}", name_, counted(size(), "image", "images"), pixels,
+  const int channels = common_channels();
+  return fmt::format("{}: {} {}, {}, {}", name_, counted(size(), "image", "images"),
+                     height ? fmt::format("{}x{}", height, width) : "of various sizes",
+                     channels == 1   ? "grey"
+                     : channels == 3 ? "colour"
+                                     : "grey and colour",
                      classes_.empty()
                          ? "no classes"
                          : counted(static_cast<int64_t>(classes_.size()), "class", "classes"));

@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "tweedie/data/dataset.h"
+#include "tweedie/data/probe.h"
 
 namespace tweedie {
 
@@ -17,14 +18,15 @@ class FolderDataset : public Dataset {
     std::filesystem::path path;
     int64_t label;
   };
-  /// `files` is not empty; `skipped` are those passed over before.
+  /// `skipped` are those passed over before. Throws Error (user) if no file begins as a picture
+  /// does.
   FolderDataset(std::string name, std::filesystem::path root, std::vector<File> files,
                 std::vector<std::string> classes, std::vector<std::string> skipped);
   int64_t size() const override { return static_cast<int64_t>(files_.size()); }
   Example get(int64_t index) const override;
   std::vector<std::string> classes() const override { return classes_; }
-  std::pair<int, int> common_size() const override { return {0, 0}; }
-  int common_channels() const override { return 0; }
+  std::pair<int, int> common_size() const override { return {common_.height, common_.width}; }
+  int common_channels() const override { return common_.channels; }
   std::string describe() const override;
   std::vector<std::string> skipped() const override;
   std::vector<std::string> notes() const override;
@@ -37,6 +39,7 @@ class FolderDataset : public Dataset {
   std::filesystem::path root_;
   std::vector<File> files_;
   std::vector<std::string> classes_, skipped_;
+  PictureShape common_;  // 0 where the files differ
   mutable std::mutex mutex_;
   mutable std::map<int64_t, std::string> unreadable_;  // reason by index
   mutable std::vector<bool> noted_;                    // by index

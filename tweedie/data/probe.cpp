@@ -1,0 +1,122 @@
+#include "tweedie/data/probe.h"
+
+#include <cstdint>
+#include <cstring>
+#include <fstream>
+#include <string>
+#include <string_view>
+
+namespace tweedie {
+namespace {
+
+constexpr int kSegments = 4096;  // of a JPEG before its frame header: no file has that many
+
+// Bytes of a file at any place; a number that lies beyond the end makes ok() false and reads as 0.
+class Bytes {
+ public:
+  explicit Bytes(std::istream& in) : in_(in) {}
+  bool ok() const { return ok_; }
+  std::string text(uint64_t at, size_t n) {
+    std::string bytes(n, '\0');
+    in_.clear();
+    in_.seekg(static_cast<std::streamoff>(at));
+    in_.read(bytes.data(), static_cast<std::streamsize>(n));
+    ok_ = ok_ && in_.gcount() == static_cast<std::streamsize>(n);
+    return bytes;
+  }
+  uint32_t big(uint64_t at, size_t n) {
+    uint32_t value = 0;
+    for (const char c : text(at, n)) value = value << 8 | static_cast<uint8_t>(c);
+    return value;
+  }
+  uint32_t little(uint64_t at, size_t n) {
+    const std::string bytes = text(at, n);
+    uint32_t value = 0;
+    for (size_t i = n; i-- > 0;) value = value << 8 | static_cast<uint8_t>(bytes[i]);
+    return value;
+  }
+
+ private:
+  std::istream& in_;
+  bool ok_ = true;
+};
+
+// The orientation tag (0x0112) of the first directory of EXIF's TIFF at `at`; 1 without it.
+uint32_t orientation(Bytes bytes, uint64_t at) {
+  const bool big = bytes.text(at, 2) == "MM";
+  const auto number = [&](uint64_t offset, size_t n) {
+    return big ? bytes.big(at + offset, n) : bytes.little(at + offset, n);
+  };
+  const uint64_t directory = number(4, 4);
+  const uint32_t entries = number(directory, 2);
+  for (uint32_t i = 0; bytes.ok() && i < entries; ++i)
+    if (number(directory + 2 + 12 * i, 2) == 0x0112) return number(directory + 2 + 12 * i + 8, 2);
+  return 1;
+}
+
+PictureShape probe_png(Bytes& bytes) {
+  const uint32_t color = bytes.big(25, 1);  // 0 grey, 4 grey with alpha
+  return {static_cast<int>(bytes.big(20, 4)), static_cast<int>(bytes.big(16, 4)),
+          color == 0 || color == 4 ? 1 : 3};
+}
+
+// Walks the segments to the frame header.
+PictureShape probe_jpeg(Bytes& bytes) {
+  uint32_t turned = 1;
+  uint64_t at = 2;
+  for (int segment = 0; segment < kSegments && bytes.ok() && bytes.big(at, 1) == 0xff; ++segment) {
+    const uint32_t marker = bytes.big(at + 1, 1);
+    if (marker == 0xff) {  // filler
+      ++at;
+      continue;
+    }
+    const uint32_t length = bytes.big(at + 2, 2);
+    const bool frame =
+        marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
+    if (frame) {
+      const int height = static_cast<int>(bytes.big(at + 5, 2)),
+                width = static_cast<int>(bytes.big(at + 7, 2));
+      const int channels = bytes.big(at + 9, 1) == 1 ? 1 : 3;
+      return turned >= 5 && turned <= 8 ? PictureShape{width, height, channels}
+                                        : PictureShape{height, width, channels};
+    }
+    if (marker == 0xe1 && length >= 16 && bytes.text(at + 4, 6) == std::string("Exif\0\0", 6))
+      turned = orientation(bytes, at + 10);
+    at += 2 + length;
+  }
+  return {};
+}
+
+PictureShape probe_webp(Bytes& bytes) {
+  const std::string kind = bytes.text(12, 4);
+  if (kind == "VP8 ")
+    return {static_cast<int>(bytes.little(28, 2) & 0x3fff),
+            static_cast<int>(bytes.little(26, 2) & 0x3fff), 3};
+  if (kind == "VP8L") {
+    const uint32_t sizes = bytes.little(21, 4);
+    return {static_cast<int>(sizes >> 14 & 0x3fff) + 1, static_cast<int>(sizes & 0x3fff) + 1, 3};
+  }
+  if (kind == "VP8X")
+    return {static_cast<int>(bytes.little(27, 3)) + 1, static_cast<int>(bytes.little(24, 3)) + 1,
+            3};
+  return {};
+}
+
+}  // namespace
+
+std::optional<PictureShape> probe_picture(const std::filesystem::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  Bytes bytes(in);
+  const std::string begin = bytes.text(0, 12);
+  PictureShape shape;
+  if (begin.compare(0, 8, "\x89PNG\r\n\x1a\n") == 0)
+    shape = probe_png(bytes);
+  else if (begin.compare(0, 3, "\xff\xd8\xff") == 0)
+    shape = probe_jpeg(bytes);
+  else if (begin.compare(0, 4, "RIFF") == 0 && begin.compare(8, 4, "WEBP") == 0)
+    shape = probe_webp(bytes);
+  if (!bytes.ok() || shape.height < 1 || shape.width < 1) return {};
+  return shape;
+}
+
+}  // namespace tweedie
