@@ -1,0 +1,45 @@
+# What a user does: install, configure a project against the prefix, build it, run it.
+function(run name)
+  execute_process(COMMAND ${ARGN} RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+  if(NOT result EQUAL 0)
+    message(FATAL_ERROR "${name} failed (${result}): ${ARGN}\n${output}")
+  endif()
+  set(output "${output}" PARENT_SCOPE)
+endfunction()
+
+set(prefix "${SCRATCH}/prefix")
+file(REMOVE_RECURSE "${SCRATCH}")
+run("installing" ${CMAKE_COMMAND} --install "${BUILD}" --prefix "${prefix}")
+
+foreach(path bin/tweedie lib/libtweedie.a include/tweedie/tweedie.h share/tweedie/configs
+    lib/cmake/tweedie/tweedieConfig.cmake)
+  if(NOT EXISTS "${prefix}/${path}")
+    message(FATAL_ERROR "not installed: ${path}")
+  endif()
+endforeach()
+file(GLOB_RECURSE strangers RELATIVE "${prefix}" "${prefix}/include/*")
+list(FILTER strangers EXCLUDE REGEX "\\.(h|inc)$")
+if(strangers)
+  message(FATAL_ERROR "not headers: ${strangers}")
+endif()
+
+# A prefix can be moved: nothing in the package may point back to where it was built.
+file(RENAME "${prefix}" "${SCRATCH}/moved")
+set(prefix "${SCRATCH}/moved")
+get_filename_component(root "${SOURCE}/../../.." ABSOLUTE)
+file(GLOB package "${prefix}/lib/cmake/tweedie/*.cmake")
+foreach(file ${package})
+  file(STRINGS "${file}" lines)
+  string(FIND "${lines}" "${root}" at)
+  if(NOT at EQUAL -1)
+    message(FATAL_ERROR "${file} names the source tree, ${root}")
+  endif()
+endforeach()
+
+run("the installed program" "${prefix}/bin/tweedie" --version)
+run("configuring the consumer" ${CMAKE_COMMAND} -S "${SOURCE}" -B "${SCRATCH}/build" -G "${GENERATOR}"
+  -D CMAKE_CXX_COMPILER=${COMPILER} -D CMAKE_PREFIX_PATH=${prefix} -D Torch_DIR=${TORCH})
+run("building the consumer" ${CMAKE_COMMAND} --build "${SCRATCH}/build")
+run("running the consumer" "${SCRATCH}/build/consumer")
+message(STATUS "${output}")
+file(REMOVE_RECURSE "${SCRATCH}")
