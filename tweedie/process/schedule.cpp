@@ -77,7 +77,7 @@ std::vector<double> zero_terminal_snr(std::vector<double> betas) {
 
 const std::vector<ScheduleInfo>& schedules() {
   static const std::vector<ScheduleInfo> list = {
-#define SCHEDULE(name, about) {#name, about},
+#define SCHEDULE(name, about) {#name, name, about},
 #include "tweedie/process/schedules.inc"
 #undef SCHEDULE
   };
@@ -92,17 +92,13 @@ std::vector<std::string> schedule_names() {
 
 std::vector<double> make_betas(const ProcessOptions& options) {
   std::vector<double> betas;
-  if (options.trained_betas) {
-    betas = *options.trained_betas;
-    if (static_cast<int64_t>(betas.size()) != options.num_train_timesteps)
-      fail("[process] trained_betas has {} values and num_train_timesteps is {}", betas.size(),
-           options.num_train_timesteps);
-  }
-#define SCHEDULE(name, about) else if (options.beta_schedule == #name) betas = name(options);
-#include "tweedie/process/schedules.inc"
-#undef SCHEDULE
-  else
-    fail_unknown("beta_schedule", options.beta_schedule, schedule_names());
+  for (const ScheduleInfo& schedule : schedules())
+    if (options.beta_schedule == schedule.name) betas = schedule.betas(options);
+  if (betas.empty()) fail_unknown("beta_schedule", options.beta_schedule, schedule_names());
+  if (options.trained_betas) betas = *options.trained_betas;
+  if (static_cast<int64_t>(betas.size()) != options.num_train_timesteps)
+    fail("[process] trained_betas has {} values and num_train_timesteps is {}", betas.size(),
+         options.num_train_timesteps);
   return options.rescale_betas_zero_snr ? zero_terminal_snr(std::move(betas)) : betas;
 }
 

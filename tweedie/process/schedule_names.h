@@ -5,8 +5,11 @@
 
 namespace tweedie {
 
+struct ProcessOptions;
+
 struct ScheduleInfo {
   const char* name;
+  std::vector<double> (*betas)(const ProcessOptions& options);
   const char* about;  ///< one line with its source
 };
 /// In the order of schedules.inc.

@@ -1,0 +1,150 @@
+#include "tweedie/samplers/sampler.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "tests/samplers/ramp.h"
+#include "tweedie/process/process.h"
+
+namespace tweedie {
+namespace {
+
+std::string message_of(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const Error& e) {
+    return e.what();
+  }
+  return "";
+}
+
+Tensor gentle_network(const Tensor& x, const Tensor& t) {
+  return 0.8 * (1.3 * x + (t / 300).view({-1, 1, 1, 1})).sin();
+}
+
+}  // namespace
+
+// Each of these holds for every line of samplers.inc.
+class EverySampler : public testing::TestWithParam<SamplerInfo> {
+ protected:
+  Tensor sample(const Tensor& x, Noise& noise, const StepFn& on_step = {}, double eta = 1) const {
+    return GetParam().run(process.denoiser(gentle_network), x, process.levels(12), {.eta = eta},
+                          noise, on_step);
+  }
+  const Process process{ProcessOptions{}};
+};
+INSTANTIATE_TEST_SUITE_P(Samplers, EverySampler, testing::ValuesIn(samplers()),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+TEST_P(EverySampler, ReportsEveryStepOnce) {
+  SeededNoise noise(1, 0, {2, 1, 4, 4});
+  std::vector<int64_t> steps;
+  Tensor last;
+  const Tensor out = sample(noise.init(), noise,
+                            [&](int64_t step, int64_t total, const Tensor& x, const Tensor& x0) {
+                              EXPECT_EQ(total, 12);
+                              EXPECT_EQ(x0.sizes(), x.sizes());
+                              steps.push_back(step);
+                              last = x;
+                            });
+  EXPECT_EQ(steps, (std::vector<int64_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
+  EXPECT_TRUE(last.equal(out));
+}
+
+TEST_P(EverySampler, GivesAnImageWhateverBatchItIsIn) {
+  SeededNoise all(7, 0, {5, 3, 4, 4}), first(7, 0, {2, 3, 4, 4}), rest(7, 2, {3, 3, 4, 4});
+  const Tensor whole = sample(all.init(), all);
+  const Tensor a = sample(first.init(), first), b = sample(rest.init(), rest);
+  EXPECT_TRUE(at::cat({a, b}).allclose(whole, 1e-6, 1e-6));
+}
+
+TEST_P(EverySampler, LeavesItsInputAlone) {
+  SeededNoise noise(3, 0, {2, 1, 4, 4});
+  const Tensor x = noise.init(), copy = x.clone();
+  sample(x, noise);
+  EXPECT_TRUE(x.equal(copy));
+}
+
+TEST_P(EverySampler, StopsWhereTheCallbackThrows) {
+  SeededNoise noise(3, 0, {2, 1, 4, 4});
+  int64_t reached = 0;
+  EXPECT_THROW(sample(noise.init(), noise,
+                      [&](int64_t step, int64_t, const Tensor&, const Tensor&) {
+                        reached = step;
+                        if (step == 3) throw Error(Error::Kind::kInterrupted, "interrupted");
+                      }),
+               Error);
+  EXPECT_EQ(reached, 3);
+}
+
+TEST_P(EverySampler, StopsWhereXIsNoLongerFinite) {
+  const auto poisoned = [&](double poison) {
+    CountedOnes noise({1, 1, 1, 1});
+    const Denoiser denoise = [&](const Tensor& x, const Level& at) {
+      const Tensor x0 = at.t > 900 ? x : at::full_like(x, poison);
+      return Estimate{x0, x0, {}};
+    };
+    return message_of([&] {
+      GetParam().run(denoise, at::ones({1, 1, 1, 1}), process.levels_at({950, 800, 700}), {}, noise,
+                     {});
+    });
+  };
+  const std::string expected = fmt::format(
+      "[{}] the images are not finite (NaN or Inf) after step 2, t = 800", GetParam().name);
+  EXPECT_EQ(poisoned(std::nan("")), expected);
+  EXPECT_EQ(poisoned(std::numeric_limits<double>::infinity()), expected);
+}
+
+TEST_P(EverySampler, AsksForTheDrawsItNeedsAndNoMore) {
+  const Tensor start = SeededNoise(1, 0, {1, 1, 4, 4}).init();
+  const int64_t needs = std::string(GetParam().name) == "ddpm" ? 11 : 12;
+  ReplayedNoise enough(start, at::zeros({needs, 1, 1, 4, 4}));
+  EXPECT_NO_THROW(sample(start, enough));
+  ReplayedNoise few(start, at::zeros({needs - 1, 1, 1, 4, 4}));
+  EXPECT_NE(message_of([&] { sample(start, few); }).find("draw"), std::string::npos);
+}
+
+TEST_P(EverySampler, WorksOnTheDeviceOfItsInput) {
+  if (!at::hasCUDA()) GTEST_SKIP() << "no CUDA device";
+  SeededNoise cpu(4, 0, {2, 1, 4, 4}), gpu(4, 0, {2, 1, 4, 4});
+  const Tensor a = sample(cpu.init(), cpu), b = sample(gpu.init().cuda(), gpu);
+  EXPECT_TRUE(b.is_cuda());
+  EXPECT_TRUE(b.cpu().allclose(a, 1e-4, 1e-4));
+}
+
+TEST_P(EverySampler, SaysWhatItIs) {
+  EXPECT_GT(std::string(GetParam().about).size(), 20u);
+  EXPECT_EQ(find_sampler(GetParam().name).run, GetParam().run);
+}
+
+TEST(Samplers, AreFoundByNameOrRefusedWithTheNames) {
+  EXPECT_EQ(message_of([] { find_sampler("dimm"); }),
+            "unknown sampler 'dimm'; did you mean ddim? known: ddpm, ddim");
+}
+
+TEST(Samplers, AdviseAgainstFixedLargeOnAStridedChain) {
+  const Process process{ProcessOptions{}};
+  SamplerOptions options{.variance_type = "fixed_large"};
+  EXPECT_EQ(advice("ddpm", process.levels(100), options),
+            "ddpm with fixed_large over 100 steps adds too much noise: it is meant for the full "
+            "chain; fixed_small or ddim suit fewer steps");
+  EXPECT_EQ(advice("ddpm", process.levels(1000), options), "");
+  EXPECT_EQ(advice("ddim", process.levels(100), options), "");
+  options.variance_type = "fixed_small";
+  EXPECT_EQ(advice("ddpm", process.levels(100), options), "");
+}
+
+TEST(Samplers, OptionsAreRead) {
+  SamplerOptions options;
+  from_json(Json::parse(R"({"eta": 0.5, "variance_type": "learned", "rederive_eps": true})"),
+            options);
+  EXPECT_EQ(options.eta, 0.5);
+  EXPECT_TRUE(options.rederive_eps);
+  EXPECT_THROW(from_json(Json::parse(R"({"eta": 1.5})"), options), Error);
+  EXPECT_THROW(from_json(Json::parse(R"({"variance_type": "large"})"), options), Error);
+}
+
+}  // namespace tweedie

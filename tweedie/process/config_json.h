@@ -1,0 +1,18 @@
+// diffusers' scheduler_config.json.
+#pragma once
+#include "tweedie/process/options.h"
+
+namespace tweedie {
+
+/// Reads a scheduler_config.json as diffusers' OtherScheduler.from_pretrained does: keys in the
+/// file win, absent ones take the defaults. Keys that begin with '_' and keys of diffusers' other
+/// schedulers are passed over, since a folder may be saved for any of them. Throws Error for a key
+/// that no scheduler has and for values that ProcessOptions does not take.
+ProcessOptions process_options_from_json(const Json& scheduler_config);
+
+/// What `class_name` (DDPMScheduler or DDIMScheduler).from_pretrained opens: every key of that
+/// class, sorted. A schedule that DDIMScheduler does not know by name is written out as
+/// trained_betas.
+Json scheduler_json(const ProcessOptions& options, const std::string& class_name);
+
+}  // namespace tweedie
