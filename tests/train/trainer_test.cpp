@@ -1,0 +1,382 @@
+#include "tweedie/train/trainer.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tweedie/io/files.h"
+#include "tweedie/nn/state.h"
+#include "tweedie/train/draws.h"
+
+namespace tweedie {
+namespace fs = std::filesystem;
+namespace {
+
+// Two classes of 8x8 pictures: a bright left or right half, of a grey that depends on the index.
+class Halves : public Dataset {
+ public:
+  explicit Halves(int64_t size, bool labelled = true) : size_(size), labelled_(labelled) {}
+  int64_t size() const override { return size_; }
+  Example get(int64_t i) const override {
+    Example out{{8, 8, 1, std::vector<uint8_t>(64)}, labelled_ ? i % 2 : -1};
+    for (int k = 0; k < 64; ++k)
+      out.image.pixels[k] = ((k % 8 < 4) == (i % 2 == 0)) ? 255 - (i * 7) % 60 : (i * 5) % 40;
+    return out;
+  }
+  std::vector<std::string> classes() const override {
+    return labelled_ ? std::vector<std::string>{"left", "right"} : std::vector<std::string>{};
+  }
+  std::pair<int, int> common_size() const override { return {8, 8}; }
+  int common_channels() const override { return 1; }
+  std::string describe() const override { return "halves"; }
+
+ private:
+  int64_t size_;
+  bool labelled_;
+};
+
+UNetOptions tiny_model() {
+  UNetOptions model;
+  model.in_channels = model.out_channels = 1;
+  model.block_out_channels = {8, 8};
+  model.down_block_types = {"DownBlock2D", "AttnDownBlock2D"};
+  model.up_block_types = {"AttnUpBlock2D", "UpBlock2D"};
+  model.layers_per_block = 1;
+  model.norm_num_groups = 4;
+  model.attention_head_dim = 4;
+  model.dropout = 0.1;
+  model.num_class_embeds = 3;
+  return model;
+}
+
+fs::path fresh_folder(const std::string& name) {
+  const fs::path folder = fs::path(testing::TempDir()) / ("tweedie_train_" + name);
+  fs::remove_all(folder);
+  return folder;
+}
+
+// Everything whose state could be forgotten is switched on.
+TrainSetup tiny_setup(const fs::path& folder, const UNetOptions& model = tiny_model()) {
+  TrainSetup setup;
+  setup.net = UNet(model);
+  setup.objective.label_dropout = 0.2;
+  setup.train.steps = 12;
+  setup.train.batch_size = 3;
+  setup.train.accumulate = 2;
+  setup.train.lr_schedule = "cosine";
+  setup.train.learning_rate = 2e-3;
+  setup.train.warmup_steps = 4;
+  setup.train.checkpoint_every = 3;
+  setup.train.eval_every = 5;
+  setup.train.eval_images = 8;
+  setup.train.log_every = 2;
+  setup.train.preview_every = 0;
+  setup.data = std::make_shared<Halves>(10);
+  setup.heldout = std::make_shared<Halves>(16);
+  setup.loader.height = setup.loader.width = 8;
+  setup.loader.flip = true;
+  setup.folder = folder;
+  return setup;
+}
+
+TrainState train(TrainSetup setup, bool resume = false, const TrainCallbacks& callbacks = {},
+                 const CancelToken& cancel = {}) {
+  return Trainer(std::move(setup)).run(callbacks, cancel, resume);
+}
+
+std::string error_of(const std::function<void()>& work, Error::Kind kind) {
+  try {
+    work();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.kind(), kind) << e.what();
+    return e.what();
+  }
+  ADD_FAILURE() << "nothing was thrown";
+  return "";
+}
+
+// The lines of log.jsonl without what the clock decides.
+std::vector<std::string> log_of(const fs::path& folder) {
+  std::ifstream in(folder / "log.jsonl");
+  std::vector<std::string> out;
+  for (std::string line; std::getline(in, line);) {
+    Json json = Json::parse(line);
+    json.erase("seconds");
+    json.erase("images_per_second");
+    out.push_back(json.dump());
+  }
+  return out;
+}
+
+void expect_same_bytes(const fs::path& a, const fs::path& b, int64_t step) {
+  for (const char* file : {"weights", "ema", "optimizer"}) {
+    const fs::path name = fs::path("checkpoints") / fmt::format("step_{}", step) /
+                          fmt::format("{}.safetensors", file);
+    EXPECT_TRUE(read_file(a / name) == read_file(b / name)) << name;
+  }
+}
+
+}  // namespace
+
+TEST(Trainer, ResumesBitForBitWhereverItWasCut) {
+  const fs::path whole = fresh_folder("whole"), parts = fresh_folder("parts");
+  const TrainState end = train(tiny_setup(whole));
+  EXPECT_EQ(end.step, 12);
+  EXPECT_EQ(end.images, 72);
+  for (const int64_t cut : {1, 4, 9, 11}) {
+    fs::remove_all(parts);
+    const CancelToken cancel;
+    TrainCallbacks callbacks;
+    int64_t steps = 0;
+    callbacks.progress = [&](const Progress& p) {
+      if (++steps == cut) cancel.cancel();
+      EXPECT_EQ(p.total, 12);
+    };
+    const std::string message = error_of(
+        [&] { train(tiny_setup(parts), false, callbacks, cancel); }, Error::Kind::kInterrupted);
+    EXPECT_NE(message.find(fmt::format("after step {}", cut)), std::string::npos);
+    train(tiny_setup(parts), /*resume=*/true);
+    expect_same_bytes(whole, parts, 12);
+    EXPECT_EQ(log_of(whole), log_of(parts)) << "cut at " << cut;
+  }
+}
+
+// A kill leaves the newest checkpoint, a longer log with a torn line, and perhaps half a folder.
+TEST(Trainer, ResumesBitForBitAfterAKill) {
+  const fs::path whole = fresh_folder("unkilled"), killed = fresh_folder("killed");
+  train(tiny_setup(whole));
+  TrainCallbacks callbacks;
+  callbacks.progress = [](const Progress& p) {
+    if (p.done == 8) throw std::runtime_error("killed");
+  };
+  EXPECT_THROW(train(tiny_setup(killed), false, callbacks), std::runtime_error);
+  EXPECT_TRUE(fs::exists(killed / "checkpoints" / "step_6"));
+  EXPECT_FALSE(fs::exists(killed / "checkpoints" / "step_8"));
+  std::ofstream(killed / "log.jsonl", std::ios::app) << R"({"step": 4, "images)";
+  std::vector<std::string> notices;
+  callbacks = {};
+  callbacks.notice = [&](const std::string& line) { notices.push_back(line); };
+  train(tiny_setup(killed), true, callbacks);
+  EXPECT_NE(notices.at(0).find("resumed at step 6"), std::string::npos);
+  expect_same_bytes(whole, killed, 12);
+  EXPECT_EQ(log_of(whole), log_of(killed));
+}
+
+TEST(Trainer, KeepsTheNewestCheckpointsAndPassesOverADamagedOne) {
+  const fs::path folder = fresh_folder("damaged"), whole = fresh_folder("undamaged");
+  train(tiny_setup(whole));
+  TrainSetup setup = tiny_setup(folder);
+  setup.train.keep_checkpoints = 3;
+  train(setup);
+  EXPECT_FALSE(fs::exists(folder / "checkpoints" / "step_3"));
+  EXPECT_TRUE(fs::exists(folder / "checkpoints" / "step_6"));
+  fs::resize_file(folder / "checkpoints" / "step_12" / "optimizer.safetensors", 100);
+  std::vector<std::string> notices;
+  TrainCallbacks callbacks;
+  callbacks.notice = [&](const std::string& line) { notices.push_back(line); };
+  train(tiny_setup(folder), true, callbacks);
+  EXPECT_NE(notices.at(0).find("step_12 is passed over: "), std::string::npos) << notices.at(0);
+  EXPECT_NE(notices.at(1).find("train.keep_checkpoints 3 -> 2"), std::string::npos)
+      << notices.at(1);
+  EXPECT_NE(notices.at(2).find("resumed at step 9"), std::string::npos) << notices.at(2);
+  expect_same_bytes(whole, folder, 12);
+}
+
+TEST(Trainer, ABudgetIsTheNewTotalOnResume) {
+  const fs::path folder = fresh_folder("budget");
+  TrainSetup setup = tiny_setup(folder);
+  setup.train.steps.reset();
+  setup.train.images = 13;  // 6 a step: 3 steps
+  EXPECT_EQ(train(setup).step, 3);
+  setup.train.images = 24;
+  EXPECT_EQ(train(setup, true).step, 4);
+  int shown = 0;
+  TrainCallbacks callbacks;
+  callbacks.on_checkpoint = [&](const TrainView& view) { shown += view.last; };
+  EXPECT_EQ(train(setup, true, callbacks).step, 4);  // nothing left to do
+  EXPECT_EQ(shown, 1);
+  setup.train.images.reset();
+  setup.train.lr_schedule = "constant";
+  setup.train.minutes = 0.02;
+  const TrainState end = train(setup, true);
+  EXPECT_GT(end.step, 4);
+  EXPECT_GE(end.seconds, 1.2);
+  EXPECT_LT(end.seconds, 10);
+  EXPECT_EQ(train(setup, true).step, end.step);
+}
+
+TEST(Trainer, TheLossFallsAndTheMeanFollowsTheWeights) {
+  TrainSetup setup = tiny_setup(fresh_folder("falls"));
+  setup.train.steps = 150;
+  setup.train.batch_size = 16;
+  setup.train.accumulate = 1;
+  setup.train.lr_schedule = "constant";
+  setup.train.log_every = setup.train.eval_every = 30;
+  setup.train.checkpoint_every = 1000;
+  setup.train.eval_images = 64;
+  setup.heldout = std::make_shared<Halves>(64);
+  train(setup);
+  std::ifstream in(setup.folder / "log.jsonl");
+  std::vector<double> losses, heldout;
+  for (std::string line; std::getline(in, line);) {
+    const Json json = Json::parse(line);
+    losses.push_back(json["loss"]);
+    heldout.push_back(json["heldout"]["all"]);
+    EXPECT_GT(json["heldout"]["q1"].get<double>(), json["heldout"]["q4"].get<double>());
+  }
+  ASSERT_EQ(losses.size(), 5u);
+  EXPECT_LT(losses.back(), 0.6 * losses.front());
+  EXPECT_LT(heldout.back(), 0.7 * heldout.front());
+}
+
+TEST(Trainer, AccumulatesTheGradientOfTheMean) {
+  // One batch of 6 or two of 3 are the same images; with noise that depends on the batch the steps
+  // differ, so the gradient is compared where nothing is drawn: at the norm's scale.
+  TrainSetup one = tiny_setup(fresh_folder("one")), two = tiny_setup(fresh_folder("two"));
+  for (TrainSetup* setup : {&one, &two}) {
+    setup->train.steps = 1;
+    setup->train.log_every = 1;
+  }
+  one.train.batch_size = 512, one.train.accumulate = 1;
+  two.train.batch_size = 64, two.train.accumulate = 8;
+  train(one);
+  train(two);
+  const Json a = Json::parse(log_of(one.folder).at(0)), b = Json::parse(log_of(two.folder).at(0));
+  EXPECT_NEAR(a["loss"].get<double>(), b["loss"].get<double>(), 0.05);
+  EXPECT_NEAR(a["grad_norm"].get<double>() / b["grad_norm"].get<double>(), 1, 0.1);
+}
+
+TEST(Trainer, StopsAtANumberThatIsNotFiniteAndKeepsTheCheckpoint) {
+  const fs::path folder = fresh_folder("nan");
+  TrainSetup setup = tiny_setup(folder);
+  TrainCallbacks callbacks;
+  callbacks.progress = [&](const Progress& p) {
+    if (p.done == 4) {
+      at::NoGradGuard no_grad;
+      setup.net->named_parameters()["conv_out.bias"].fill_(NAN);
+    }
+  };
+  const std::string message =
+      error_of([&] { train(setup, false, callbacks); }, Error::Kind::kSystem);
+  EXPECT_NE(message.find("[train] loss is nan at step 5 (images 24..29, learning rate 0.00"),
+            std::string::npos)
+      << message;
+  EXPECT_NE(message.find("the last good checkpoint is"), std::string::npos);
+  EXPECT_NE(message.find("step_3"), std::string::npos);
+  EXPECT_TRUE(fs::exists(folder / "checkpoints" / "step_3" / "state.json"));
+  // Nothing of the bad step was applied: the other weights are finite.
+  EXPECT_TRUE(setup.net->named_parameters()["conv_in.weight"].isfinite().all().item<bool>());
+}
+
+TEST(Trainer, RefusesACheckpointOfAnotherNetworkAndSaysWhatDiffers) {
+  const fs::path folder = fresh_folder("other");
+  TrainSetup setup = tiny_setup(folder);
+  setup.train.steps = 1;
+  train(setup);
+  UNetOptions wider = tiny_model();
+  wider.block_out_channels = {8, 16};
+  const std::string message =
+      error_of([&] { train(tiny_setup(folder, wider), true); }, Error::Kind::kUser);
+  EXPECT_NE(message.find("model.block_out_channels [8,8] -> [8,16]"), std::string::npos) << message;
+  EXPECT_NE(error_of([&] { train(tiny_setup(folder)); }, Error::Kind::kUser).find("step_1"),
+            std::string::npos);
+  EXPECT_NE(error_of([&] { train(tiny_setup(fresh_folder("empty")), true); }, Error::Kind::kUser)
+                .find("no checkpoint to resume from"),
+            std::string::npos);
+}
+
+TEST(Trainer, RefusesPartsThatDoNotFit) {
+  const auto message = [](const std::function<void(TrainSetup&)>& spoil) {
+    TrainSetup setup = tiny_setup(fresh_folder("unfit"));
+    spoil(setup);
+    return error_of([&] { Trainer trainer(setup); }, Error::Kind::kUser);
+  };
+  EXPECT_NE(message([](TrainSetup& s) { s.loader.channels = 3; }).find("model.in_channels is 1"),
+            std::string::npos);
+  EXPECT_NE(message([](TrainSetup& s) {
+              s.data = std::make_shared<Halves>(4, false);
+            }).find("takes class labels and the dataset has none"),
+            std::string::npos);
+  EXPECT_NE(message([](TrainSetup& s) {
+              UNetOptions model = tiny_model();
+              model.num_class_embeds = 2;
+              s.net = UNet(model);
+            }).find("so it must be 3"),
+            std::string::npos);
+  EXPECT_NE(message([](TrainSetup& s) {
+              UNetOptions model = tiny_model();
+              model.sample_size = 16;
+              s.net = UNet(model);
+            }).find("model.sample_size is 16x16 and the images are 8x8"),
+            std::string::npos);
+  EXPECT_NE(message([](TrainSetup& s) { s.train.minutes = 3; }).find("more than one budget"),
+            std::string::npos);
+}
+
+TEST(Trainer, ShowsTheMeanWeightsAndKeepsTheRawOnes) {
+  TrainSetup setup = tiny_setup(fresh_folder("shows"));
+  setup.train.steps = 6;
+  setup.train.preview_every = 2;
+  std::vector<int64_t> previews, written;
+  TrainCallbacks callbacks;
+  callbacks.on_preview = [&](const TrainView& view) { previews.push_back(view.state.step); };
+  callbacks.on_checkpoint = [&](const TrainView& view) {
+    written.push_back(view.state.step);
+    const fs::path folder = setup.folder / "checkpoints" / fmt::format("step_{}", view.state.step);
+    const TensorMap ema = read_safetensors(folder / "ema.safetensors");
+    const TensorMap raw = read_safetensors(folder / "weights.safetensors");
+    for (const auto& [name, tensor] : state_of(*view.net)) {
+      EXPECT_TRUE(at::equal(tensor, ema.at(name))) << name;
+      EXPECT_TRUE(at::equal(tensor, view.ema.at(name))) << name;
+    }
+    EXPECT_FALSE(at::equal(ema.at("conv_in.weight"), raw.at("conv_in.weight")));
+    EXPECT_FALSE(view.net->is_training());
+    EXPECT_EQ(view.last, view.state.step == 6);
+  };
+  train(setup, false, callbacks);
+  EXPECT_EQ(previews, (std::vector<int64_t>{2, 4, 6}));
+  EXPECT_EQ(written, (std::vector<int64_t>{3, 6}));
+  EXPECT_TRUE(setup.net->is_training());
+  const TensorMap raw =
+      read_safetensors(setup.folder / "checkpoints" / "step_6" / "weights.safetensors");
+  for (const auto& [name, tensor] : state_of(*setup.net))
+    EXPECT_TRUE(at::equal(tensor, raw.at(name))) << name;
+}
+
+TEST(Trainer, Bfloat16KeepsTheWeightsInFloat32) {
+  TrainSetup setup = tiny_setup(fresh_folder("bf16"));
+  setup.train.precision = "bf16";
+  setup.train.steps = 2;
+  const TrainState end = train(setup);
+  EXPECT_EQ(end.precision, "bf16");
+  for (const auto& [name, tensor] : state_of(*setup.net))
+    EXPECT_EQ(tensor.scalar_type(), at::kFloat) << name;
+  TrainSetup fp32 = tiny_setup(fresh_folder("fp32"));
+  fp32.train.steps = 2;
+  train(fp32);
+  const Json a = Json::parse(log_of(setup.folder).at(0)),
+             b = Json::parse(log_of(fp32.folder).at(0));
+  EXPECT_NE(a["loss"], b["loss"]);
+  EXPECT_NEAR(a["loss"].get<double>(), b["loss"].get<double>(), 0.02);
+}
+
+TEST(Draws, AreUniformNormalAndDropTheShareOfLabelsThatIsAskedFor) {
+  const int64_t n = 20000;
+  const Batch batch{at::zeros({n, 1, 2, 2}), at::arange(n) % 10};
+  const Draws draws = draw(batch, 1000, 0.1, 10, Rng(1, 2));
+  const double dropped = draws.labels.eq(10).sum().item<int64_t>() / double(n);
+  EXPECT_NEAR(dropped, 0.1, 4 * std::sqrt(0.09 / n));
+  EXPECT_TRUE(at::where(draws.labels.eq(10), batch.labels, draws.labels).equal(batch.labels));
+  EXPECT_EQ(draws.t.min().item<int64_t>(), 0);
+  EXPECT_EQ(draws.t.max().item<int64_t>(), 999);
+  EXPECT_NEAR(draws.t.to(at::kDouble).mean().item<double>(), 499.5, 4 * 288.7 / std::sqrt(n));
+  EXPECT_NEAR(draws.eps.mean().item<float>(), 0, 4 / std::sqrt(4.0 * n));
+  EXPECT_NEAR(draws.eps.std().item<float>(), 1, 0.02);
+  EXPECT_TRUE(draw(batch, 1000, 0, 10, Rng(1, 2)).labels.equal(batch.labels));
+  EXPECT_FALSE(draw(batch, 1000, 0, 10, Rng(1, 3)).t.equal(draws.t));
+  EXPECT_FALSE(draw({batch.images, at::full({n}, -1, at::kLong)}, 1000, 0.5, 10, Rng(1, 2))
+                   .labels.defined());
+}
+
+}  // namespace tweedie
