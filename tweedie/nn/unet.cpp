@@ -92,7 +92,7 @@ Tensor UNetImpl::forward(const Tensor& input, const Tensor& t, const Tensor& cla
   h = conv_out->forward(at::GradMode::is_enabled() ? at::silu(h) : at::silu_(h));
   if (skips.image.defined()) h = h + skips.image;
   // The network of a variance-exploding process gives the score, which goes as 1/sigma.
-  return fourier_ ? h / times.view({-1, 1, 1, 1}) : h;
+  return fourier_ ? h / times.to(h.scalar_type()).view({-1, 1, 1, 1}) : h;
 }
 
 void UNetImpl::check_input(const Tensor& x) const {
