@@ -88,7 +88,7 @@ std::string file_size(double bytes) {
   const char* units[] = {"B", "kB", "MB", "GB", "TB"};
   int unit = 0;
   while (bytes >= 1000 && unit < 4) bytes /= 1000, ++unit;
-  return fmt::format(bytes < 10 && unit > 0 ? "{:.1f} {}" : "{:.0f} {}", bytes, units[unit]);
+  return fmt::format("{:.{}f} {}", bytes, bytes < 10 && unit > 0 ? 1 : 0, units[unit]);
 }
 
 void ProgressBar::operator()(const Progress& p) {
