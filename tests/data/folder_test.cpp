@@ -59,14 +59,14 @@ TEST(Folder, PicturesBesideTheFoldersMeanNoClasses) {
 
 TEST(Folder, TheHoldoutIsDisjointCompleteAndStable) {
   const TempFolder folder;
-  for (int i = 0; i < 200; ++i) draw(folder, "a" + std::to_string(i) + ".png", i);
+  for (int i = 0; i < 100; ++i) draw(folder, "a" + std::to_string(i) + ".png", i);
   const std::multiset<int> train = greys(*open(folder, "train", 0.2)),
                            test = greys(*open(folder, "test", 0.2));
-  EXPECT_EQ(train.size() + test.size(), 200u);
+  EXPECT_EQ(train.size() + test.size(), 100u);
   std::multiset<int> both = train;
   both.insert(test.begin(), test.end());
-  EXPECT_EQ(std::set<int>(both.begin(), both.end()).size(), 200u);
-  EXPECT_NEAR(test.size(), 40.0, 28);  // five standard deviations
+  EXPECT_EQ(std::set<int>(both.begin(), both.end()).size(), 100u);
+  EXPECT_NEAR(test.size(), 20.0, 19);  // five standard deviations
   // A file more does not move the others.
   draw(folder, "b.png", 255);
   std::multiset<int> later = greys(*open(folder, "test", 0.2));
