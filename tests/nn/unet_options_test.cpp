@@ -135,10 +135,12 @@ TEST(UNetOptions, NamesTheKeyAndTheValueOfEveryFault) {
   begins(fault([](O& o) { o.downsample_type = "pool"; }), "unknown downsample_type 'pool'");
   begins(fault([](O& o) { o.upsample_type = "pool"; }), "unknown upsample_type 'pool'");
   begins(fault([](O& o) { o.class_embed_type = "text"; }), "unknown class_embed_type 'text'");
-  begins(fault([](O& o) { o.in_channels = 0; }), "[config] in_channels: 0 is below");
-  begins(fault([](O& o) { o.out_channels = -1; }), "[config] out_channels: -1 is below");
-  begins(fault([](O& o) { o.layers_per_block = 0; }), "[config] layers_per_block: 0 is below");
-  begins(fault([](O& o) { o.block_out_channels[1] = 0; }), "[config] block_out_channels[1]: 0 is");
+  begins(fault([](O& o) { o.in_channels = 0; }), "[config] in_channels: 0 is outside 1..");
+  begins(fault([](O& o) { o.out_channels = -1; }), "[config] out_channels: -1 is outside 1..");
+  begins(fault([](O& o) { o.layers_per_block = 0; }),
+         "[config] layers_per_block: 0 is outside 1..1000");
+  begins(fault([](O& o) { o.block_out_channels[1] = 0; }),
+         "[config] block_out_channels[1]: 0 is outside 1..");
   begins(fault([](O& o) { o.norm_num_groups = 0; }), "[config] norm_num_groups: 0 is below");
   begins(fault([](O& o) { o.attention_head_dim = 0; }), "[config] attention_head_dim: 0 is below");
   begins(fault([](O& o) { o.num_class_embeds = 0; }), "[config] num_class_embeds: 0 is below");

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
+#include <ATen/autocast_mode.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -180,6 +181,8 @@ TEST(UNet, RefusesWhatDoesNotFit) {
             "[unet] input has shape [2,3,4,4], expected [N,1,H,W]");
   EXPECT_EQ(fault(plain, noise({1, 4, 4}), t, {}),
             "[unet] input has shape [1,4,4], expected [N,1,H,W]");
+  EXPECT_EQ(fault(plain, noise({0, 1, 4, 4}), at::tensor(1), {}),
+            "[unet] input has shape [0,1,4,4], expected [N,1,H,W]");
   EXPECT_EQ(fault(plain, x.to(at::kLong), t, {}), "[unet] input is Long, expected floating point");
   EXPECT_EQ(fault(plain, x, at::tensor({1, 2, 3}), {}),
             "[unet] t has shape [3], expected one value or [2]");
@@ -259,6 +262,43 @@ TEST(UNet, TwoNetworksRunInTwoThreads) {
   first.join();
   second.join();
   EXPECT_EQ(wrong[0] + wrong[1], 0);
+}
+
+TEST(UNet, ANetworkThatFitsNoMemoryIsOneLine) {
+  UNetOptions options = tiny();
+  options.block_out_channels = {1 << 20, 1 << 20};
+  const std::string message = message_of([&] { UNet net(options); });
+  EXPECT_EQ(message.compare(0, 37, "[unet] the network cannot be built: ["), 0) << message;
+  EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+}
+
+TEST(UNet, LearnsInBfloat16) {
+  UNetOptions shifting = tiny();
+  shifting.resnet_time_scale_shift = "scale_shift";
+  for (const UNetOptions& options : {tiny(), shifting, skip()}) {
+    UNet net(options);
+    const Tensor x = noise({2, options.in_channels, 8, 8}), t = at::tensor({3, 500});
+    const Tensor expected = net->forward(x, t).detach();
+    const auto distance = [&](const Tensor& y) {
+      return (y.to(at::kFloat) - expected).norm().item<double>() / expected.norm().item<double>();
+    };
+    at::autocast::set_autocast_enabled(at::kCPU, true);
+    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
+    const Tensor trained = net->forward(x, t);
+    at::autocast::set_autocast_enabled(at::kCPU, false);
+    at::autocast::clear_cache();
+    trained.to(at::kFloat).square().mean().backward();
+    EXPECT_LT(distance(trained.detach()), 0.05);
+    for (const auto& item : net->named_parameters())
+      if (item.value().requires_grad()) {
+        EXPECT_GT(item.value().grad().abs().sum().item<float>(), 0) << item.key();
+      }
+    const at::NoGradGuard no_grad;
+    net->to(at::kBFloat16);
+    const Tensor converted = net->forward(x.to(at::kBFloat16), t);
+    EXPECT_EQ(converted.scalar_type(), at::kBFloat16);
+    EXPECT_LT(distance(converted), 0.05);
+  }
 }
 
 TEST(UNet, RunsOnAGpu) {

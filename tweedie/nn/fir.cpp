@@ -7,7 +7,7 @@ namespace {
 
 // outer([1,3,3,1]) * gain / 64, one copy a channel.
 Tensor kernel(const Tensor& x, double gain) {
-  const Tensor row = at::tensor({1.0, 3.0, 3.0, 1.0}, x.options());
+  const Tensor row = at::tensor({1.0, 3.0, 3.0, 1.0}).to(x.options());
   return (at::outer(row, row) * (gain / 64)).expand({x.size(1), 1, 4, 4}).contiguous();
 }
 

@@ -35,6 +35,15 @@ torch::nn::ModuleList as_list(const std::vector<Block>& blocks) {
 
 UNetImpl::UNetImpl(UNetOptions options, uint64_t seed) : options_(std::move(options)) {
   validate(options_);
+  try {
+    build();
+  } catch (const c10::Error& e) {
+    fail_system("[unet] the network cannot be built: {}", e.what_without_backtrace());
+  }
+  initialise(*this, seed);
+}
+
+void UNetImpl::build() {
   const UNetOptions& o = options_;
   act_ = find_activation(o.act_fn);
   const int64_t width = o.block_out_channels[0], temb = o.temb_channels();
@@ -61,7 +70,6 @@ UNetImpl::UNetImpl(UNetOptions options, uint64_t seed) : options_(std::move(opti
   const int64_t groups = o.norm_num_groups.value_or(default_groups(width));
   conv_norm_out = register_module("conv_norm_out", GroupNorm(groups, width, o.norm_eps));
   conv_out = register_module("conv_out", Conv(width, o.out_channels, 3, 1, 1));
-  initialise(*this, seed);
 }
 
 void UNetImpl::set_dropout_generator(at::Generator generator) {
@@ -96,7 +104,7 @@ Tensor UNetImpl::forward(const Tensor& input, const Tensor& t, const Tensor& cla
 }
 
 void UNetImpl::check_input(const Tensor& x) const {
-  if (x.dim() != 4 || x.size(1) != options_.in_channels)
+  if (x.dim() != 4 || x.size(0) == 0 || x.size(1) != options_.in_channels)
     fail("[unet] input has shape [{}], expected [N,{},H,W]", fmt::join(x.sizes(), ","),
          options_.in_channels);
   const int64_t multiple = options_.side_multiple();

@@ -16,23 +16,25 @@ namespace tweedie {
 /// the same time in several threads; so may one, in eval mode without autograd.
 class UNetImpl : public torch::nn::Module {
  public:
-  /// Validates the options and draws the weights (initialise(net, seed) draws others).
+  /// Validates the options and draws the weights (initialise(net, seed) draws others). Throws
+  /// Error: user for the options, system if there is no memory.
   explicit UNetImpl(UNetOptions options, uint64_t seed = 0);
 
-  /// x [N,in_channels,H,W] float; H and W are multiples of options().side_multiple().
-  /// t: a scalar, [1] or [N]; of any type, a fraction is kept (learned: whole numbers in range;
-  /// fourier: sigma). class_labels: [N] (or one for all) int64 if num_class_embeds is set, numbers
-  /// for "timestep", [N,temb_channels] for "identity"; undefined for an unconditional network.
-  /// Indices on the CPU are checked against the range; indices that are on a GPU already are the
-  /// caller's to check. Returns [N,out_channels,H,W]. Throws Error (user) for what does not fit,
-  /// before it computes.
+  /// x [N,in_channels,H,W] of the weights' type, or any under autocast; H and W are multiples of
+  /// options().side_multiple(). t: a scalar, [1] or [N]; of any type, a fraction is kept (learned:
+  /// whole numbers in range; fourier: sigma). class_labels: [N] (or one for all) int64 if
+  /// num_class_embeds is set, numbers for "timestep", [N,temb_channels] for "identity"; undefined
+  /// for an unconditional network. Indices on the CPU are checked against the range; indices that
+  /// are on a GPU already are the caller's to check. Returns [N,out_channels,H,W]. Throws Error
+  /// (user) for what does not fit, before it computes.
   Tensor forward(const Tensor& x, const Tensor& t, const Tensor& class_labels = {});
 
   const UNetOptions& options() const { return options_; }
-  /// Where dropout draws from; needed in training mode if dropout > 0.
+  /// Where dropout draws from, on the network's device; needed in training mode if dropout > 0.
   void set_dropout_generator(at::Generator generator);
 
  private:
+  void build();
   void check_input(const Tensor& x) const;
   Tensor project_time(const Tensor& t) const;
   Tensor embed_class(const Tensor& labels, const Tensor& x) const;

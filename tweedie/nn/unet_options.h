@@ -14,6 +14,8 @@ std::vector<std::string> down_block_types();
 std::vector<std::string> up_block_types();
 
 struct UNetOptions {
+  static constexpr double kMostChannels = 1 << 20;
+
   Json sample_size;  ///< null, 32 or [height, width]; see image_size()
   int64_t in_channels = 3, out_channels = 3;
   bool center_input_sample = false;
@@ -53,8 +55,8 @@ struct UNetOptions {
   template <class Self, class Field>
   static void visit(Self& self, Field&& field) {
     field("sample_size", self.sample_size, "size of the images: null, a number or [height, width]");
-    field("in_channels", self.in_channels, "channels of the input", at_least(1));
-    field("out_channels", self.out_channels, "channels of the output", at_least(1));
+    field("in_channels", self.in_channels, "channels of the input", between(1, kMostChannels));
+    field("out_channels", self.out_channels, "channels of the output", between(1, kMostChannels));
     field("center_input_sample", self.center_input_sample, "the input is in [0,1]: 2x - 1 first");
     field("time_embedding_type", self.time_embedding_type, "how the network hears of the time",
           one_of({"positional", "fourier", "learned"}));
@@ -68,9 +70,10 @@ struct UNetOptions {
           one_of({"UNetMidBlock2D"}));
     field("up_block_types", self.up_block_types, "blocks from the coarsest to the finest",
           one_of(tweedie::up_block_types()));
-    field("block_out_channels", self.block_out_channels, "channels of each block", at_least(1));
+    field("block_out_channels", self.block_out_channels, "channels of each block",
+          between(1, kMostChannels));
     field("layers_per_block", self.layers_per_block, "resnets in a block on the way down",
-          at_least(1));
+          between(1, 1000));
     field("mid_block_scale_factor", self.mid_block_scale_factor, "divides the middle's outputs");
     field("downsample_padding", self.downsample_padding,
           "convolutional downsampling: 1 pads all around, 0 pads right and bottom", at_least(0));
