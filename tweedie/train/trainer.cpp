@@ -263,9 +263,10 @@ TrainPlan Trainer::plan() const {
 TrainState Trainer::run(const TrainCallbacks& callbacks, const CancelToken& cancel, bool resume) {
   State& s = *state_;
   s.begin(callbacks.notice, resume);
+  if (callbacks.on_begin) callbacks.on_begin();
   s.setup.net->train();
   TrainLog log(s.setup.folder / "log.jsonl", s.at.step);
-  EventWriter events(s.setup.folder, s.at.step + 1);
+  EventWriter events(s.setup.folder / "tensorboard", s.at.step + 1);
   Loader loader(s.setup.data, s.setup.loader, s.at.images);
 
   const double start = now() - s.at.seconds;
