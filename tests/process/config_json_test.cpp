@@ -67,6 +67,16 @@ TEST(SchedulerConfig, PassesOverKeysOfOtherSchedulersAndNoOthers) {
             "unknown scheduler key 'beta_strat'; did you mean beta_start? kn");
 }
 
+TEST(SchedulerConfig, KnowsTheOldNameOfPredictionType) {
+  const auto prediction = [](const char* text) {
+    return process_options_from_json(Json::parse(text)).prediction_type;
+  };
+  EXPECT_EQ(prediction(R"({"predict_epsilon": true})"), "epsilon");
+  EXPECT_EQ(prediction(R"({"predict_epsilon": false})"), "sample");
+  EXPECT_EQ(prediction(R"({"predict_epsilon": false, "prediction_type": "epsilon"})"), "epsilon");
+  EXPECT_NE(message_of(R"({"predict_epsilon": 3})"), "");
+}
+
 TEST(SchedulerConfig, RefusesValuesThatNoProcessHas) {
   EXPECT_NE(message_of(R"({"beta_schedule": "linar"})"), "");
   EXPECT_NE(message_of(R"({"prediction_type": "flow_prediction"})"), "");

@@ -61,15 +61,14 @@ std::vector<double> laplace(const ProcessOptions& o) {
   return betas;
 }
 
-// Shifts sqrt(abar) until it ends at 0 and scales it to begin where it began.
+// Shifts sqrt(abar) until it ends at 0; the scale that lets it begin where it began cancels in the
+// ratio.
 std::vector<double> zero_terminal_snr(std::vector<double> betas) {
   const Schedule before(betas);
   const int64_t T = before.size();
-  const double first = before.level(0).alpha, last = before.level(T - 1).alpha;
-  const auto alpha = [&](int64_t k) {
-    return (before.level(k).alpha - last) * first / (first - last);  // LIN Alg. 1
-  };
-  for (int64_t k = 1; k < T; ++k) betas[k] = 1 - square(alpha(k) / alpha(k - 1));
+  const double last = before.level(T - 1).alpha;
+  const auto alpha = [&](int64_t k) { return before.level(k).alpha - last; };
+  for (int64_t k = 1; k < T; ++k) betas[k] = 1 - square(alpha(k) / alpha(k - 1));  // LIN Alg. 1
   return betas;
 }
 
