@@ -152,6 +152,17 @@ TEST(Folder, PicturesAreReadFromSeveralThreads) {
   EXPECT_EQ(all->skipped().size(), 1u);
 }
 
+TEST(Folder, TheHoldoutDoesNotDependOnHowThePathIsWritten) {
+  const TempFolder folder;
+  for (int i = 0; i < 20; ++i) draw(folder, std::to_string(i) + ".png", i);
+  const auto held_out = [](const std::string& path) {
+    return greys(*open_dataset({.spec = "folder:" + path + "@test", .holdout = 0.3}));
+  };
+  const std::string path = folder.str(), name = std::filesystem::path(path).filename().string();
+  EXPECT_EQ(held_out(path + "/"), held_out(path));
+  EXPECT_EQ(held_out(path + "/../" + name + "/./"), held_out(path));
+}
+
 TEST(Folder, TellsWhatAllPicturesShare) {
   const TempFolder folder;
   draw(folder, "1.png", 1, 8, 12);

@@ -133,8 +133,9 @@ DatasetPtr open_folder(const fs::path& folder, Split split, double holdout) {
   std::vector<FolderDataset::File> files;
   for (const std::string& picture : parts.pictures) {
     const std::string inside = own ? picture.substr(picture.find('/') + 1) : picture;
-    const auto found = std::find(parts.classes.begin(), parts.classes.end(), first_level(inside));
-    files.push_back({picture, found == parts.classes.end() ? -1 : found - parts.classes.begin()});
+    const auto found =
+        std::lower_bound(parts.classes.begin(), parts.classes.end(), first_level(inside));
+    files.push_back({picture, parts.classes.empty() ? -1 : found - parts.classes.begin()});
   }
   return std::make_shared<FolderDataset>(name, folder, std::move(files), std::move(parts.classes),
                                          std::move(parts.skipped));

@@ -14,14 +14,12 @@ constexpr int kSegments = 4096;  // of a JPEG before its frame header: no file h
 // Bytes of a file at any place; a number that lies beyond the end makes ok() false and reads as 0.
 class Bytes {
  public:
-  explicit Bytes(std::istream& in) : in_(in) {}
+  explicit Bytes(std::istream& in) : in_(in), head_(read(0, 4096)) {}
   bool ok() const { return ok_; }
   std::string text(uint64_t at, size_t n) {
-    std::string bytes(n, '\0');
-    in_.clear();
-    in_.seekg(static_cast<std::streamoff>(at));
-    in_.read(bytes.data(), static_cast<std::streamsize>(n));
-    ok_ = ok_ && in_.gcount() == static_cast<std::streamsize>(n);
+    std::string bytes = at + n <= head_.size() ? head_.substr(at, n) : read(at, n);
+    ok_ = ok_ && bytes.size() == n;
+    bytes.resize(n);
     return bytes;
   }
   uint32_t big(uint64_t at, size_t n) {
@@ -37,7 +35,17 @@ class Bytes {
   }
 
  private:
+  std::string read(uint64_t at, size_t n) {
+    std::string bytes(n, '\0');
+    in_.clear();
+    in_.seekg(static_cast<std::streamoff>(at));
+    in_.read(bytes.data(), static_cast<std::streamsize>(n));
+    bytes.resize(static_cast<size_t>(in_.gcount()));
+    return bytes;
+  }
+
   std::istream& in_;
+  std::string head_;  // most files need no more
   bool ok_ = true;
 };
 
