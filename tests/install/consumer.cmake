@@ -40,6 +40,6 @@ run("the installed program" "${prefix}/bin/tweedie" --version)
 run("configuring the consumer" ${CMAKE_COMMAND} -S "${SOURCE}" -B "${SCRATCH}/build" -G "${GENERATOR}"
   -D CMAKE_CXX_COMPILER=${COMPILER} -D CMAKE_PREFIX_PATH=${prefix} -D Torch_DIR=${TORCH})
 run("building the consumer" ${CMAKE_COMMAND} --build "${SCRATCH}/build")
-run("running the consumer" "${SCRATCH}/build/consumer")
+run("running the consumer" ${CMAKE_COMMAND} -E chdir "${SCRATCH}" "${SCRATCH}/build/consumer")
 message(STATUS "${output}")
 file(REMOVE_RECURSE "${SCRATCH}")
