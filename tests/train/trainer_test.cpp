@@ -1,84 +1,15 @@
-#include "tweedie/train/trainer.h"
+#include "tests/train/tiny_training.h"
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <fstream>
 
-#include "tweedie/io/files.h"
 #include "tweedie/nn/state.h"
 #include "tweedie/train/draws.h"
 
 namespace tweedie {
-namespace fs = std::filesystem;
 namespace {
-
-// Two classes of 8x8 pictures: a bright left or right half, of a grey that depends on the index.
-class Halves : public Dataset {
- public:
-  explicit Halves(int64_t size, bool labelled = true) : size_(size), labelled_(labelled) {}
-  int64_t size() const override { return size_; }
-  Example get(int64_t i) const override {
-    Example out{{8, 8, 1, std::vector<uint8_t>(64)}, labelled_ ? i % 2 : -1};
-    for (int k = 0; k < 64; ++k)
-      out.image.pixels[k] = ((k % 8 < 4) == (i % 2 == 0)) ? 255 - (i * 7) % 60 : (i * 5) % 40;
-    return out;
-  }
-  std::vector<std::string> classes() const override {
-    return labelled_ ? std::vector<std::string>{"left", "right"} : std::vector<std::string>{};
-  }
-  std::pair<int, int> common_size() const override { return {8, 8}; }
-  int common_channels() const override { return 1; }
-  std::string describe() const override { return "halves"; }
-
- private:
-  int64_t size_;
-  bool labelled_;
-};
-
-UNetOptions tiny_model() {
-  UNetOptions model;
-  model.in_channels = model.out_channels = 1;
-  model.block_out_channels = {8, 8};
-  model.down_block_types = {"DownBlock2D", "AttnDownBlock2D"};
-  model.up_block_types = {"AttnUpBlock2D", "UpBlock2D"};
-  model.layers_per_block = 1;
-  model.norm_num_groups = 4;
-  model.attention_head_dim = 4;
-  model.dropout = 0.1;
-  model.num_class_embeds = 3;
-  return model;
-}
-
-fs::path fresh_folder(const std::string& name) {
-  const fs::path folder = fs::path(testing::TempDir()) / ("tweedie_train_" + name);
-  fs::remove_all(folder);
-  return folder;
-}
-
-// Everything whose state could be forgotten is switched on.
-TrainSetup tiny_setup(const fs::path& folder, const UNetOptions& model = tiny_model()) {
-  TrainSetup setup;
-  setup.net = UNet(model);
-  setup.objective.label_dropout = 0.2;
-  setup.train.steps = 12;
-  setup.train.batch_size = 3;
-  setup.train.accumulate = 2;
-  setup.train.lr_schedule = "cosine";
-  setup.train.learning_rate = 2e-3;
-  setup.train.warmup_steps = 4;
-  setup.train.checkpoint_every = 3;
-  setup.train.eval_every = 5;
-  setup.train.eval_images = 8;
-  setup.train.log_every = 2;
-  setup.train.preview_every = 0;
-  setup.data = std::make_shared<Halves>(10);
-  setup.heldout = std::make_shared<Halves>(16);
-  setup.loader.height = setup.loader.width = 8;
-  setup.loader.flip = true;
-  setup.folder = folder;
-  return setup;
-}
 
 TrainState train(TrainSetup setup, bool resume = false, const TrainCallbacks& callbacks = {},
                  const CancelToken& cancel = {}) {
@@ -94,27 +25,6 @@ std::string error_of(const std::function<void()>& work, Error::Kind kind) {
   }
   ADD_FAILURE() << "nothing was thrown";
   return "";
-}
-
-// The lines of log.jsonl without what the clock decides.
-std::vector<std::string> log_of(const fs::path& folder) {
-  std::ifstream in(folder / "log.jsonl");
-  std::vector<std::string> out;
-  for (std::string line; std::getline(in, line);) {
-    Json json = Json::parse(line);
-    json.erase("seconds");
-    json.erase("images_per_second");
-    out.push_back(json.dump());
-  }
-  return out;
-}
-
-void expect_same_bytes(const fs::path& a, const fs::path& b, int64_t step) {
-  for (const char* file : {"weights", "ema", "optimizer"}) {
-    const fs::path name = fs::path("checkpoints") / fmt::format("step_{}", step) /
-                          fmt::format("{}.safetensors", file);
-    EXPECT_TRUE(read_file(a / name) == read_file(b / name)) << name;
-  }
 }
 
 }  // namespace
@@ -137,7 +47,7 @@ TEST(Trainer, ResumesBitForBitWhereverItWasCut) {
         [&] { train(tiny_setup(parts), false, callbacks, cancel); }, Error::Kind::kInterrupted);
     EXPECT_NE(message.find(fmt::format("after step {}", cut)), std::string::npos);
     train(tiny_setup(parts), /*resume=*/true);
-    expect_same_bytes(whole, parts, 12);
+    EXPECT_TRUE(same_bytes(whole, parts, 12));
     EXPECT_EQ(log_of(whole), log_of(parts)) << "cut at " << cut;
   }
 }
@@ -159,7 +69,7 @@ TEST(Trainer, ResumesBitForBitAfterAKill) {
   callbacks.notice = [&](const std::string& line) { notices.push_back(line); };
   train(tiny_setup(killed), true, callbacks);
   EXPECT_NE(notices.at(0).find("resumed at step 6"), std::string::npos);
-  expect_same_bytes(whole, killed, 12);
+  EXPECT_TRUE(same_bytes(whole, killed, 12));
   EXPECT_EQ(log_of(whole), log_of(killed));
 }
 
@@ -180,7 +90,7 @@ TEST(Trainer, KeepsTheNewestCheckpointsAndPassesOverADamagedOne) {
   EXPECT_NE(notices.at(1).find("train.keep_checkpoints 3 -> 2"), std::string::npos)
       << notices.at(1);
   EXPECT_NE(notices.at(2).find("resumed at step 9"), std::string::npos) << notices.at(2);
-  expect_same_bytes(whole, folder, 12);
+  EXPECT_TRUE(same_bytes(whole, folder, 12));
 }
 
 TEST(Trainer, ABudgetIsTheNewTotalOnResume) {

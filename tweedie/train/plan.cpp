@@ -6,18 +6,14 @@ namespace tweedie {
 namespace {
 
 // Floats that one image leaves behind for the backward pass. A resnet keeps its input, two
-// normalised and two activated tensors and the first convolution's output; a resampling one; an
-// attention about ten and its L x L weights; a block on the way up reads the skip as well.
+// normalised and two activated tensors and the first convolution's output, on the way up of twice
+// the channels; an attention about ten tensors (its L x L weights are computed twice, not kept).
 double activation_floats(const UNetOptions& model, int64_t height, int64_t width) {
   const int64_t levels = static_cast<int64_t>(model.block_out_channels.size());
   const auto is_attention = [](const std::string& type) {
     return type.find("Attn") != std::string::npos;
   };
-  const auto attention = [&](double channels, double places) {
-    const double heads =
-        model.attention_head_dim ? std::max(1.0, channels / double(*model.attention_head_dim)) : 1;
-    return 10 * channels * places + heads * places * places;
-  };
+  const auto attention = [](double channels, double places) { return 10 * channels * places; };
   double floats = 0;
   for (int64_t i = 0; i < levels; ++i) {
     const double places = double((height >> i) * (width >> i));

@@ -147,7 +147,7 @@ void Trainer::State::refuse_nonfinite(const StepReport& report) const {
   const bool loss = !std::isfinite(report.loss);
   const fs::path newest = newest_checkpoint(setup.folder);
   fail_system("[train] {} is {} at step {} (images {}..{}, learning rate {:.3g}); {}",
-              loss ? "loss" : "gradient norm", loss ? report.loss : report.gradient_norm,
+              loss ? "loss" : "gradient norm", std::abs(loss ? report.loss : report.gradient_norm),
               at.step + 1, at.images, at.images + train.images_per_step() - 1, report.learning_rate,
               newest.empty() ? "there is no checkpoint yet"
                              : "the last good checkpoint is " + newest.string());

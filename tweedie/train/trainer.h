@@ -44,7 +44,8 @@ struct TrainView {
 };
 
 struct TrainCallbacks {
-  std::function<void()> on_begin;  ///< all checks passed, a checkpoint is loaded, the first step is next
+  std::function<void()>
+      on_begin;         ///< all checks passed, a checkpoint is loaded, the first step is next
   ProgressFn progress;  ///< after every step; unit "step", or "second" for a budget in minutes
   NoticeFn notice;
   std::function<void(const TrainView&)> on_checkpoint;  ///< after one was written, and at the end
