@@ -1,127 +1,86 @@
 #include "tweedie/io/files.h"
 
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <stdio.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-#include <zlib.h>
 
-#include <atomic>
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
+
+#include "tweedie/io/atomic_file.h"
+#include "tweedie/io/gzip.h"
+#include "tweedie/io/json.h"
 
 namespace fs = std::filesystem;
 
 namespace tweedie {
 namespace {
 
-constexpr size_t kInflatedLimit = size_t{4} << 30;
-
-std::string reason() { return std::strerror(errno); }
-
-fs::path temporary_beside(const fs::path& target) {
-  static std::atomic<int> count{0};
-  return target.parent_path() /
-         fmt::format(".{}.{}.{}.tmp", target.filename().string(), getpid(), count++);
-}
-
-std::string inflate_all(const fs::path& file, const std::string& bytes) {
-  z_stream stream = {};
-  if (inflateInit2(&stream, 16 + MAX_WBITS) != Z_OK) fail_system("{}: zlib does not start", file.string());
-  std::string out;
-  std::string chunk(1 << 18, '\0');
-  stream.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(bytes.data()));
-  stream.avail_in = static_cast<uInt>(bytes.size());
-  int status = Z_OK;
-  while (status == Z_OK && out.size() <= kInflatedLimit) {
-    stream.next_out = reinterpret_cast<Bytef*>(chunk.data());
-    stream.avail_out = static_cast<uInt>(chunk.size());
-    status = inflate(&stream, Z_NO_FLUSH);
-    out.append(chunk.data(), chunk.size() - stream.avail_out);
+struct Descriptor {
+  int value;
+  ~Descriptor() {
+    if (value >= 0) ::close(value);
   }
-  inflateEnd(&stream);
-  if (out.size() > kInflatedLimit) fail("{}: more than 4 GiB when unpacked", file.string());
-  if (status == Z_BUF_ERROR) fail("{}: the gzip data ends early", file.string());
-  if (status != Z_STREAM_END) fail("{}: the gzip data is corrupt", file.string());
-  return out;
-}
+};
 
 }  // namespace
 
 std::string read_file(const fs::path& file) {
-  std::error_code error;
-  if (fs::is_directory(file, error)) fail("{}: a folder, not a file", file.string());
-  std::ifstream in(file, std::ios::binary);
-  if (!in) fail("{}: {}", file.string(), reason());
-  std::string bytes((std::istreambuf_iterator<char>(in)), {});
-  if (in.bad()) fail("{}: cannot be read", file.string());
-  const bool gzip = bytes.size() >= 2 && bytes[0] == '\x1f' && bytes[1] == '\x8b';
-  return gzip ? inflate_all(file, bytes) : bytes;
+  const Descriptor in{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (in.value < 0) fail("{}: cannot open: {}", file.string(), std::strerror(errno));
+  struct stat status;
+  if (::fstat(in.value, &status) != 0) fail("{}: {}", file.string(), std::strerror(errno));
+  if (S_ISDIR(status.st_mode)) fail("{}: is a folder, not a file", file.string());
+  std::string bytes;
+  size_t used = 0;
+  // One byte more than the size, so that a regular file ends within the first round.
+  size_t room = S_ISREG(status.st_mode) ? static_cast<size_t>(status.st_size) + 1 : 65536;
+  while (true) {
+    if (std::max(room, used) > kLargestFile + 1)
+      fail("{}: larger than {} bytes", file.string(), kLargestFile);
+    bytes.resize(std::max(room, used + 1));
+    const ssize_t got = ::read(in.value, bytes.data() + used, bytes.size() - used);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail("{}: cannot read: {}", file.string(), std::strerror(errno));
+    if (got == 0) break;
+    used += static_cast<size_t>(got);
+    if (used == bytes.size()) room = 2 * used;
+  }
+  bytes.resize(used);
+  return is_gzip(bytes) ? gunzip(bytes, file.string()) : bytes;
 }
 
 void write_file(const fs::path& file, std::string_view bytes) {
-  const fs::path temporary = temporary_beside(file);
-  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-  if (fd < 0) fail_system("{}: {}", file.string(), reason());
-  const auto give_up = [&] {
-    const std::string why = reason();
-    close(fd);
-    unlink(temporary.c_str());
-    fail_system("{}: {}", file.string(), why);
-  };
-  while (!bytes.empty()) {
-    const ssize_t n = write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) give_up();
-    bytes.remove_prefix(static_cast<size_t>(n));
-  }
-  if (fsync(fd) != 0) give_up();
-  if (close(fd) != 0 || rename(temporary.c_str(), file.c_str()) != 0) {
-    const std::string why = reason();
-    unlink(temporary.c_str());
-    fail_system("{}: {}", file.string(), why);
-  }
+  AtomicFile out(file);
+  out.write(bytes);
+  out.commit();
 }
 
-Json read_json(const fs::path& file) {
-  const std::string text = read_file(file);
-  try {
-    return Json::parse(text);
-  } catch (const Json::parse_error& e) {
-    const size_t end = std::min<size_t>(e.byte, text.size());
-    fail("{}:{}: not JSON", file.string(), 1 + std::count(text.begin(), text.begin() + end, '\n'));
-  }
-}
+Json read_json(const fs::path& file) { return parse_json<Json>(read_file(file), file.string()); }
 
-void write_json(const fs::path& file, const Json& json) { write_file(file, json.dump(2) + "\n"); }
-
-void write_folder(const fs::path& folder, const std::function<void(const fs::path&)>& fill) {
-  const fs::path temporary = temporary_beside(folder);
-  std::error_code error;
-  fs::create_directories(temporary, error);
-  if (error) fail_system("{}: {}", folder.string(), error.message());
+void write_json(const fs::path& file, const Json& json) {
+  std::string text;
   try {
-    fill(temporary);
-    if (rename(temporary.c_str(), folder.c_str()) != 0) {
-      // The old folder is not empty: exchange the two in one step, then remove it under the temporary name.
-      if (syscall(SYS_renameat2, AT_FDCWD, temporary.c_str(), AT_FDCWD, folder.c_str(), RENAME_EXCHANGE) != 0)
-        fail_system("{}: {}", folder.string(), reason());
-      fs::remove_all(temporary, error);
-    }
-  } catch (...) {
-    fs::remove_all(temporary, error);
-    throw;
+    text = json.dump(2);
+  } catch (const Json::exception&) {
+    fail("{}: cannot write a string that is not UTF-8 as JSON", file.string());
   }
+  write_file(file, text + "\n");
 }
 
 void require_writable(const fs::path& folder) {
   std::error_code error;
   fs::create_directories(folder, error);
-  if (error) fail("{}: {}", folder.string(), error.message());
-  if (access(folder.c_str(), W_OK | X_OK) != 0) fail("{}: {}", folder.string(), reason());
+  if (!fs::is_directory(folder))
+    fail("{}: cannot make this folder: {}", folder.string(),
+         error ? error.message() : std::string("a file of that name is in the way"));
+  std::string probe = (folder / ".tweedie-XXXXXX").string();
+  const Descriptor file{::mkstemp(probe.data())};
+  if (file.value < 0) fail("{}: cannot write here: {}", folder.string(), std::strerror(errno));
+  ::unlink(probe.c_str());
+  if (::write(file.value, "x", 1) != 1)
+    fail("{}: cannot write here: {}", folder.string(), std::strerror(errno));
 }
 
 }  // namespace tweedie

@@ -1,0 +1,34 @@
+// A file that appears under its name whole, or not at all.
+#pragma once
+#include <filesystem>
+#include <string_view>
+
+namespace tweedie {
+
+/// Collects bytes in a temporary file beside `target`; commit() syncs it to disk and renames it.
+/// Without commit() nothing is left behind. A symbolic link is followed; a device (/dev/null) is
+/// written directly. Every failure throws Error (system) that names the target and the system's
+/// reason.
+class AtomicFile {
+ public:
+  explicit AtomicFile(const std::filesystem::path& target);
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  void write(std::string_view bytes);
+  void commit();
+
+ private:
+  std::filesystem::path target_, temporary_;  // temporary_ is empty for a device
+  int file_ = -1;
+};
+
+/// ".NAME.PID-N.tmp" beside `target`, not used before in this process.
+std::filesystem::path temporary_beside(const std::filesystem::path& target);
+/// fsync of a file or folder. Throws Error (system).
+void sync_to_disk(const std::filesystem::path& path);
+/// The folder that holds `path`, "." for a bare name.
+std::filesystem::path parent_of(const std::filesystem::path& path);
+
+}  // namespace tweedie
