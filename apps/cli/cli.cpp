@@ -44,7 +44,9 @@ void apply_common() {
 
 CancelToken& interrupts() {
   static CancelToken token = [] {
-    std::signal(SIGPIPE, SIG_IGN);  // a closed pipe is a failed write, reported as such
+    // A closed pipe and a file over the limit are failed writes, reported as such.
+    std::signal(SIGPIPE, SIG_IGN);
+    std::signal(SIGXFSZ, SIG_IGN);
     return CancelToken();
   }();
   static const bool installed = [] {

@@ -56,6 +56,8 @@ void train(const TrainFlags& flags) {
   const bool used = fs::exists(flags.out, error) && !(fs::is_directory(flags.out, error) && fs::is_empty(flags.out));
   if (used && !flags.resume && !flags.force)
     fail("{}: exists already; --resume continues it, --force replaces it", flags.out);
+  if (flags.resume && newest_checkpoint(flags.out).empty())
+    fail("{}: holds no checkpoint to resume from", flags.out);
   Training training(config_of(flags), flags.out, common.device);
   for (const std::string& line : training.facts()) notice(line);
   if (flags.config.empty() && !flags.resume)

@@ -86,7 +86,7 @@ TEST_F(BadInput, Classes) {
 TEST_F(BadInput, Outputs) {
   expect("sample plain --out exists.png", {"exists.png", "--force"});
   expect("sample plain --out full", {"full", "--force"});
-  expect("sample plain --out picture.gif/x.png", {"picture.gif"});
+  expect("sample plain --out config.json/x.png", {"config.json"});
   expect("sample plain --out /proc/x.png", {"/proc"});
   expect("sample plain --save-tensor exists.png", {"exists.png", "--force"});
   EXPECT_EQ(read_image(*scratch / "exists.png").width, 1);

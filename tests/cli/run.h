@@ -12,7 +12,9 @@ struct Outcome {
   std::vector<std::string> lines() const;
 };
 
-/// `tweedie ARGS...` (a shell line; run in `folder`), one thread.
+/// A shell line in `folder` in which `tweedie` is the program ("$TWEEDIE" its path), on one thread.
+Outcome shell(const std::string& line, const std::string& folder = ".");
+/// `tweedie ARGS...`
 Outcome run(const std::string& args, const std::string& folder = ".");
 
 }  // namespace tweedie::testing

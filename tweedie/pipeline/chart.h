@@ -8,12 +8,12 @@ namespace tweedie {
 
 struct Chart {
   struct Series {
-    std::string name;
-    std::vector<std::pair<double, double>> points;  ///< x ascending
+    std::string name = {};
+    std::vector<std::pair<double, double>> points = {};  ///< x ascending
   };
-  std::string title, x_label, y_label;
+  std::string title = {}, x_label = {}, y_label = {};
   bool log_y = false;  ///< points with y <= 0 are left out
-  std::vector<Series> series;
+  std::vector<Series> series = {};
   int width = 720, height = 420;
 };
 

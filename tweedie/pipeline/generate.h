@@ -18,17 +18,17 @@ struct GenerateRequest {
   int64_t n = 1;
   uint64_t seed = 0;
   int64_t batch = 16;             ///< images at once: bounds the memory, changes no noise
-  std::optional<std::string> sampler;  ///< absent: tweedie.json's recommendation, else the folder's scheduler
-  std::optional<int64_t> steps;   ///< absent: the recommendation, else all of the scheduler's steps up to 1000
-  std::vector<int64_t> classes;   ///< one an image; empty: 0,1,2,... by image index if the model has classes
+  std::optional<std::string> sampler = {};  ///< absent: tweedie.json's recommendation, else the folder's scheduler
+  std::optional<int64_t> steps = {};   ///< absent: the recommendation, else all of the scheduler's steps up to 1000
+  std::vector<int64_t> classes = {};   ///< one an image; empty: 0,1,2,... by image index if the model has classes
   // Overrides of the folder's scheduler_config.json, one by one:
-  std::optional<double> eta;
-  std::optional<std::string> spacing, variance_type;
-  std::optional<int64_t> steps_offset;
-  std::optional<bool> clip_sample;
+  std::optional<double> eta = {};
+  std::optional<std::string> spacing = {}, variance_type = {};
+  std::optional<int64_t> steps_offset = {};
+  std::optional<bool> clip_sample = {};
   bool rederive_eps = false;      ///< OpenAI's way: eps again from the clipped x0
   // Noise brought along: init [N,C,H,W], steps [S,N,C,H,W]; undefined draws it from the seed.
-  at::Tensor noise_init, noise_steps;
+  at::Tensor noise_init = {}, noise_steps = {};
 };
 
 /// The request with everything decided, as it is printed and stored with the images.
@@ -48,10 +48,10 @@ Plan plan(const Model& model, const GenerateRequest& request);
 
 struct GenerateCallbacks {
   /// Images first.. of a finished batch: [n,C,H,W] float32 on the CPU, not clamped.
-  std::function<void(int64_t first, const at::Tensor& raw)> images;
+  std::function<void(int64_t first, const at::Tensor& raw)> images = {};
   /// x_t after `step` of `steps` for a batch, on the CPU; step 0 is the noise. Only called if set.
-  std::function<void(int64_t first, int64_t step, int64_t steps, const at::Tensor& x)> way;
-  ProgressFn progress;  ///< in network calls
+  std::function<void(int64_t first, int64_t step, int64_t steps, const at::Tensor& x)> way = {};
+  ProgressFn progress = {};  ///< in network calls
 };
 
 /// Runs the plan batch by batch. Throws Error (interrupted) between steps once `cancel` is set: batches that were

@@ -108,8 +108,8 @@ TrainState Training::run(const ProgressFn& progress, const NoticeFn& notice, con
       fs::remove_all(folder_ / left);
   }
   require_writable(folder_);
-  write_json(folder_ / "config.json", to_json(config_));
-  return trainer_->run({.progress = progress,
+  return trainer_->run({.on_begin = [this] { write_json(folder_ / "config.json", to_json(config_)); },
+                        .progress = progress,
                         .notice = notice,
                         .on_checkpoint = [this](const TrainView& view) { save(view); },
                         .on_preview = [this](const TrainView& view) { preview(view); }},

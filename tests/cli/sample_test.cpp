@@ -1,0 +1,97 @@
+// What `tweedie sample` writes and says.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "run.h"
+#include "tests/support/scratch.h"
+#include "tests/support/tiny_model.h"
+#include "tweedie/io/files.h"
+#include "tweedie/io/image.h"
+#include "tweedie/io/safetensors.h"
+
+namespace fs = std::filesystem;
+
+namespace tweedie::testing {
+namespace {
+
+class SampleCommand : public ::testing::Test {
+ protected:
+  void SetUp() override { make_model(scratch / "m", 3); }
+  Outcome tweedie(const std::string& args) { return run(args, scratch.path()); }
+  /// Names in the scratch folder, temporary files included.
+  size_t entries() const {
+    return std::distance(fs::directory_iterator(scratch.path()), fs::directory_iterator());
+  }
+  Scratch scratch;
+};
+
+TEST_F(SampleCommand, WritesAGridThatSaysHowItWasMade) {
+  const Outcome outcome = tweedie("sample m --n 6 --seed 4 --steps 3 --out g.png --json");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const Json json = Json::parse(outcome.out);
+  EXPECT_EQ(json["n"], 6);
+  EXPECT_EQ(json["seed"], 4);
+  EXPECT_EQ(json["sampler"], "ddim");
+  EXPECT_EQ(json["steps"], 3);
+  EXPECT_EQ(json["nfe"], 3);
+  EXPECT_EQ(json["files"], Json::array({"g.png"}));
+  const Image grid = read_image(scratch / "g.png");
+  EXPECT_EQ(grid.width, 3 * 8 + 4 * 2) << "a column a class";
+  EXPECT_EQ(grid.height, 2 * 8 + 3 * 2);
+  bool told = false;
+  for (const auto& [key, value] : read_png_text(scratch / "g.png")) {
+    if (key != "tweedie") continue;
+    const Json text = Json::parse(value);
+    EXPECT_EQ(text["model"], "m");
+    EXPECT_EQ(text["seed"], 4);
+    EXPECT_EQ(text["steps"], 3);
+    told = true;
+  }
+  EXPECT_TRUE(told);
+}
+
+TEST_F(SampleCommand, WritesAFolderAStripAnAnimationAndTensors) {
+  const Outcome outcome = tweedie(
+      "sample m --n 5 --batch 2 --steps 4 --every 2 --out d --animate a.webp --save-tensor t.safetensors");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(read_image(scratch / fmt::format("d/{:06}.png", i)).width, 8);
+  const Image strip = read_image(scratch / "d/way.png");
+  EXPECT_EQ(strip.width, 3 * 8 + 4 * 2) << "noise, step 2, step 4";
+  EXPECT_EQ(strip.height, 5 * 8 + 6 * 2);
+  EXPECT_GT(fs::file_size(scratch / "a.webp"), 100u);
+  const TensorMap tensors = read_safetensors(scratch / "t.safetensors");
+  EXPECT_EQ(tensors.at("samples").sizes(), (std::vector<int64_t>{5, 1, 8, 8}));
+  EXPECT_TRUE(at::equal(tensors.at("samples"), tensors.at("raw").clamp(-1, 1)));
+}
+
+TEST_F(SampleCommand, AFailedWriteIsExitOneNamesTheFileAndLeavesNothing) {
+  const size_t before = entries();
+  const Outcome limit =
+      shell("ulimit -f 1; tweedie sample m --quiet --n 60 --steps 2 --out g.png", scratch.path());
+  EXPECT_EQ(limit.code, 1) << limit.err;
+  EXPECT_NE(limit.err.find("g.png"), std::string::npos) << limit.err;
+  EXPECT_EQ(limit.lines().size(), 1u) << limit.err;
+  EXPECT_EQ(entries(), before);
+  EXPECT_EQ(shell("tweedie sample m --n 1 --steps 1 --json >/dev/full", scratch.path()).code, 1);
+  EXPECT_EQ(shell("tweedie list samplers >&-", scratch.path()).code, 1);
+}
+
+TEST_F(SampleCommand, CtrlCKeepsTheFinishedImages) {
+  const Outcome outcome = shell(
+      "\"$TWEEDIE\" sample m --n 400 --batch 1 --steps 20 --out d --quiet & pid=$!; "
+      "while [ ! -e d/000002.png ]; do sleep 0.05; done; kill -INT $pid; wait $pid",
+      scratch.path());
+  EXPECT_EQ(outcome.code, 130) << outcome.err;
+  EXPECT_TRUE(fs::exists(scratch / "d/000002.png"));
+  EXPECT_FALSE(fs::exists(scratch / "d/000399.png"));
+}
+
+TEST_F(SampleCommand, HelpAndVersionGoToStandardOutput) {
+  EXPECT_NE(tweedie("--help").out.find("sample"), std::string::npos);
+  EXPECT_NE(tweedie("sample --help").out.find("--save-tensor"), std::string::npos);
+  EXPECT_EQ(tweedie("--version").code, 0);
+}
+
+}  // namespace
+}  // namespace tweedie::testing
