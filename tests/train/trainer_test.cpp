@@ -141,8 +141,8 @@ TEST(Trainer, TheLossFallsAndTheMeanFollowsTheWeights) {
 }
 
 TEST(Trainer, AccumulatesTheGradientOfTheMean) {
-  // One batch of 6 or two of 3 are the same images; with noise that depends on the batch the steps
-  // differ, so the gradient is compared where nothing is drawn: at the norm's scale.
+  // The noise of one batch of 512 differs from that of eight of 64, so loss and gradient agree as
+  // means over 512 draws do: a sum instead of a mean would be eight times as large.
   TrainSetup one = tiny_setup(fresh_folder("one")), two = tiny_setup(fresh_folder("two"));
   for (TrainSetup* setup : {&one, &two}) {
     setup->train.steps = 1;
@@ -219,6 +219,10 @@ TEST(Trainer, RefusesPartsThatDoNotFit) {
               model.sample_size = 16;
               s.net = UNet(model);
             }).find("model.sample_size is 16x16 and the images are 8x8"),
+            std::string::npos);
+  EXPECT_NE(message([](TrainSetup& s) {
+              s.loader.height = 9;
+            }).find("images of 9x8: a network of 2 levels needs sides that are multiples of 2"),
             std::string::npos);
   EXPECT_NE(message([](TrainSetup& s) { s.train.minutes = 3; }).find("more than one budget"),
             std::string::npos);
