@@ -58,8 +58,14 @@ ResnetImpl::ResnetImpl(const ResnetOptions& o) : options_(o), act_(find_activati
 
 // A convolution's output is no part of what its backward needs, so the sums below may be taken in
 // place.
-Tensor ResnetImpl::forward(const Tensor& x, const Tensor& time) const {
-  Tensor h = conv1->forward(resample(act_(norm1->forward(x)), options_.resample));
+// The shortcut comes first: after a join its input is the widest tensor of the level, and need not
+// outlive the first normalisation.
+Tensor ResnetImpl::forward(Tensor x, const Tensor& time) const {
+  Tensor shortcut = resample(x, options_.resample);
+  if (conv_shortcut) shortcut = conv_shortcut->forward(shortcut);
+  Tensor h = norm1->forward(x);
+  x.reset();
+  h = conv1->forward(resample(act_(std::move(h)), options_.resample));
   const Tensor t = time_emb_proj->forward(time).unsqueeze(-1).unsqueeze(-1);
   if (options_.scale_shift) {
     const auto parts = t.chunk(2, 1);
@@ -68,8 +74,7 @@ Tensor ResnetImpl::forward(const Tensor& x, const Tensor& time) const {
     h = norm2->forward(h.add_(t));
   }
   h = conv2->forward(drop(act_(std::move(h))));
-  const Tensor shortcut = resample(x, options_.resample);
-  h.add_(conv_shortcut ? conv_shortcut->forward(shortcut) : shortcut);
+  h.add_(shortcut);
   return options_.output_scale == 1 ? h : h.div_(options_.output_scale);
 }
 

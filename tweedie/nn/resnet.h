@@ -35,7 +35,7 @@ class ResnetImpl : public torch::nn::Module {
  public:
   explicit ResnetImpl(const ResnetOptions& options);
   /// x [N,in,H,W], `time` [N,temb] after the activation -> [N,out,H',W'].
-  Tensor forward(const Tensor& x, const Tensor& time) const;
+  Tensor forward(Tensor x, const Tensor& time) const;
   /// Where dropout draws from, on the network's device; needed in training mode if dropout > 0.
   void set_dropout_generator(at::Generator generator) { generator_ = std::move(generator); }
 
