@@ -57,45 +57,64 @@ struct Input {
   }
 };
 
-struct Trainer {
-  UNet net;
-  TrainOptions options;
-  AdamW optimizer;
-  Ema ema;
-  int64_t done = 0;
-  explicit Trainer(UNet unet)
-      : net(unet),
-        optimizer(parameters_of(net), options),
-        ema(parameters_of(net).tensors, options) {}
-
-  void step(const Input& in) {
-    simple_loss(net->forward(in.x, in.t, in.classes), in.eps).mean().backward();
-    optimizer.step(/*learning_rate=*/1e-4, ++done);
-    optimizer.zero_grad();
-    ema.update(done);
+// A network and, to train it, what training holds beside it.
+class Step {
+ public:
+  Step(const UNetOptions& options, bool train, int64_t batch, int64_t size)
+      : net_(options), in_(options, batch, size) {
+    net_->train(train);
   }
+
+  void prepare() {
+    optimizer_.emplace(parameters_of(net_), options_);
+    ema_.emplace(parameters_of(net_).tensors, options_);
+  }
+
+  void operator()() { net_->is_training() ? train() : forward(); }
+
+  int64_t parameters() const { return parameter_count(*net_); }
+
+ private:
+  void forward() {
+    const c10::InferenceMode guard;
+    net_->forward(in_.x, in_.t, in_.classes);
+  }
+  void train() {
+    simple_loss(net_->forward(in_.x, in_.t, in_.classes), in_.eps).mean().backward();
+    optimizer_->step(/*learning_rate=*/1e-4, ++done_);
+    optimizer_->zero_grad();
+    ema_->update(done_);
+  }
+
+  UNet net_;
+  Input in_;
+  TrainOptions options_;
+  std::optional<AdamW> optimizer_;
+  std::optional<Ema> ema_;
+  int64_t done_ = 0;
 };
 
 void run(const std::string& task, const char* config, int64_t batch, int64_t size, int threads) {
   using Clock = std::chrono::steady_clock;
   at::set_num_threads(threads);
   at::manual_seed(0);
-  UNet net(unet_options_from_json(Json::parse(std::ifstream(config))));
-  net->train(task == "train");
-  const Input in(net->options(), batch, size);
+  const bool train = task == "train";
+  const UNetOptions options = unet_options_from_json(Json::parse(std::ifstream(config)));
+  {
+    // The code of a step is in memory before the baseline is read.
+    UNetOptions small = options;
+    small.block_out_channels.assign(options.block_out_channels.size(), 32);
+    Step step(small, train, 1, size);
+    if (train) step.prepare();
+    step();
+  }
+  Step step(options, train, batch, size);
   malloc_trim(0);
   const int64_t built = status("VmRSS");
-
-  std::optional<Trainer> trainer;
-  if (task == "train") trainer.emplace(net);
-  const auto step = [&] {
-    if (trainer) return trainer->step(in);
-    const c10::InferenceMode guard;
-    net->forward(in.x, in.t, in.classes);
-  };
+  if (train) step.prepare();
   step();
   step();
-  std::cout << Json{{"parameters", parameter_count(*net)}, {"built", built}} << std::endl;
+  std::cout << Json{{"parameters", step.parameters()}, {"built", built}} << std::endl;
 
   std::string word;
   for (int64_t n = 0; std::cin >> word >> n;) {
