@@ -38,7 +38,7 @@ double tick_step(double span, int count) {
 
 std::string tick_text(double value) {
   if (std::abs(value) >= 1e6) return fmt::format("{:.3g}M", value / 1e6);
-  if (std::abs(value) >= 1e4) return fmt::format("{:.3g}k", value / 1e3);
+  if (std::abs(value) >= 1e3) return fmt::format("{:.3g}k", value / 1e3);
   return fmt::format("{:.3g}", value);
 }
 
@@ -129,6 +129,7 @@ class Painter {
   void curve(const Chart::Series& series, Rgb rgb) {
     colour(rgb);
     cairo_set_line_width(c_, 1.8);
+    cairo_new_path(c_);  // text leaves a current point behind
     for (const auto& [x, y] : series.points)
       if (!chart_.log_y || y > 0) cairo_line_to(c_, px(x), py(scale(y)));
     cairo_stroke(c_);
