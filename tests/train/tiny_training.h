@@ -1,5 +1,9 @@
 // A training so small that a test can run it many times.
 #pragma once
+#include <ATen/Parallel.h>
+
+#include <sstream>
+
 #include "tests/support/scratch.h"
 #include "tweedie/io/files.h"
 #include "tweedie/train/trainer.h"
@@ -52,6 +56,7 @@ inline fs::path fresh_folder(const std::string& name) {
 
 // Everything whose state could be forgotten is switched on.
 inline TrainSetup tiny_setup(const fs::path& folder, const UNetOptions& model = tiny_model()) {
+  at::set_num_threads(1);  // a network this small gains nothing from more
   TrainSetup setup;
   setup.net = UNet(model);
   setup.objective.label_dropout = 0.2;

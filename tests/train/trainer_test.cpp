@@ -55,19 +55,24 @@ TEST(Trainer, ResumesBitForBitWhereverItWasCut) {
 // A kill leaves the newest checkpoint, a longer log with a torn line, and perhaps half a folder.
 TEST(Trainer, ResumesBitForBitAfterAKill) {
   const fs::path whole = fresh_folder("unkilled"), killed = fresh_folder("killed");
-  train(tiny_setup(whole));
+  const auto two_threads = [](const fs::path& folder) {
+    TrainSetup setup = tiny_setup(folder);
+    at::set_num_threads(2);
+    return setup;
+  };
+  train(two_threads(whole));
   TrainCallbacks callbacks;
   callbacks.progress = [](const Progress& p) {
     if (p.done == 8) throw std::runtime_error("killed");
   };
-  EXPECT_THROW(train(tiny_setup(killed), false, callbacks), std::runtime_error);
+  EXPECT_THROW(train(two_threads(killed), false, callbacks), std::runtime_error);
   EXPECT_TRUE(fs::exists(killed / "checkpoints" / "step_6"));
   EXPECT_FALSE(fs::exists(killed / "checkpoints" / "step_8"));
   std::ofstream(killed / "log.jsonl", std::ios::app) << R"({"step": 4, "images)";
   std::vector<std::string> notices;
   callbacks = {};
   callbacks.notice = [&](const std::string& line) { notices.push_back(line); };
-  train(tiny_setup(killed), true, callbacks);
+  train(two_threads(killed), true, callbacks);
   EXPECT_NE(notices.at(0).find("resumed at step 6"), std::string::npos);
   EXPECT_TRUE(same_bytes(whole, killed, 12));
   EXPECT_EQ(log_of(whole), log_of(killed));
@@ -234,7 +239,12 @@ TEST(Trainer, ShowsTheMeanWeightsAndKeepsTheRawOnes) {
   setup.train.preview_every = 2;
   std::vector<int64_t> previews, written;
   TrainCallbacks callbacks;
-  callbacks.on_preview = [&](const TrainView& view) { previews.push_back(view.state.step); };
+  const fs::path picture = setup.folder / "grid.png";
+  callbacks.on_preview = [&](const TrainView& view) {
+    previews.push_back(view.state.step);
+    write_image(picture, {3, 2, 1, {0, 1, 2, 3, 4, 5}});
+    view.show("samples", picture);
+  };
   callbacks.on_checkpoint = [&](const TrainView& view) {
     written.push_back(view.state.step);
     const fs::path folder = setup.folder / "checkpoints" / fmt::format("step_{}", view.state.step);
@@ -251,6 +261,8 @@ TEST(Trainer, ShowsTheMeanWeightsAndKeepsTheRawOnes) {
   train(setup, false, callbacks);
   EXPECT_EQ(previews, (std::vector<int64_t>{2, 4, 6}));
   EXPECT_EQ(written, (std::vector<int64_t>{3, 6}));
+  const auto events = fs::directory_iterator(setup.folder / "tensorboard")->path();
+  EXPECT_NE(read_file(events).find(read_file(picture)), std::string::npos);
   EXPECT_TRUE(setup.net->is_training());
   const TensorMap raw =
       read_safetensors(setup.folder / "checkpoints" / "step_6" / "weights.safetensors");

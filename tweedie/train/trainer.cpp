@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "tweedie/core/rng.h"
+#include "tweedie/data/probe.h"
 #include "tweedie/io/files.h"
-#include "tweedie/io/image.h"
 #include "tweedie/losses/simple.h"
 #include "tweedie/nn/state.h"
 #include "tweedie/train/checks.h"
@@ -213,8 +213,10 @@ void Trainer::State::show(const std::function<void(const TrainView&)>& callback,
   WithEma with(setup.net, ema);
   const TensorMap weights = state_of(*setup.net);
   callback({at, setup.net, weights, last, [&](const std::string& tag, const fs::path& png) {
-              const Image image = read_image(png);
-              events.image(at.step, tag, read_file(png), image.width, image.height, image.channels);
+              const auto shape = probe_picture(png);
+              if (!shape) fail("[train] {}: not a picture", png.string());
+              events.image(at.step, tag, read_file(png), shape->width, shape->height,
+                           shape->channels);
             }});
 }
 
@@ -296,7 +298,10 @@ TrainState Trainer::run(const TrainCallbacks& callbacks, const CancelToken& canc
       try {
         s.show(callbacks.on_preview, events, last);
       } catch (const Error& e) {
-        if (e.kind() != Error::Kind::kInterrupted) throw;  // else: save first
+        if (e.kind() != Error::Kind::kInterrupted) {  // an interrupt is saved below
+          s.save();
+          throw;
+        }
       }
     }
     last = last || cancel.cancelled();
