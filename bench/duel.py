@@ -129,6 +129,8 @@ def main(task, about):
     parser.add_argument("--build", default=ROOT / "build/release", help="build folder with bin/bench_step (build/release)")
     parser.add_argument("--json", metavar="FILE", help="write every figure there")
     options = parser.parse_args()
+    if options.rounds < 1 or options.threads < 1:
+        parser.error("--rounds and --threads are 1 or more")
     results = [duel(task, net, options) for net in options.net or NETS]
     table(task, results, options.threads)
     if options.json:

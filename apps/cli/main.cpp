@@ -1,10 +1,9 @@
 // tweedie: trains, samples, guides, evaluates and compares diffusion models.
-#include <malloc.h>
-
 #include <cstdio>
 #include <cstring>
 
 #include "cli.h"
+#include "tweedie/core/heap.h"
 
 namespace {
 
@@ -45,10 +44,7 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  // Activations of a few MB come and go in every layer: keep them on the heap instead of mapping fresh, zeroed pages.
-  mallopt(M_MMAP_THRESHOLD, 1 << 30);
-  mallopt(M_TRIM_THRESHOLD, 1 << 30);
-
+  tweedie::keep_freed_memory();
   CLI::App app("Trains, samples and evaluates diffusion models.", "tweedie");
   app.set_version_flag("--version", TWEEDIE_VERSION);
   app.require_subcommand(1);
