@@ -32,6 +32,15 @@ std::string hw(int64_t height, int64_t width) {
   return height > 0 ? fmt::format("{}x{}", height, width) : "various";
 }
 
+// "2344 steps, 300032 images, 1:10:02, fp32, held-out loss 0.0412"
+std::string training_line(const Json& training) {
+  if (!training.contains("steps")) return training.dump();
+  std::string line = fmt::format("{} steps, {} images, {}, {}", training.value("steps", 0), training.value("images", 0),
+                                 duration(training.value("seconds", 0.0)), training.value("precision", "fp32"));
+  if (training.contains("heldout")) line += fmt::format(", held-out loss {:.4f}", training["heldout"].value("all", 0.0));
+  return line;
+}
+
 Facts of_model(const fs::path& folder) {
   const Model model = load_model(folder);
   const UNetOptions& o = model.options();
@@ -53,8 +62,8 @@ Facts of_model(const fs::path& folder) {
   const ModelCard& card = *model.card;
   if (!card.classes.empty()) facts.emplace_back("names", fmt::format("{}", fmt::join(card.classes, ", ")));
   if (card.null_class) facts.emplace_back("null class", *card.null_class);
-  facts.emplace_back("data", card.data);
-  facts.emplace_back("training", card.training);
+  facts.emplace_back("data", common.json ? card.data : Json(card.data.value("what", card.data.dump())));
+  facts.emplace_back("training", common.json ? card.training : Json(training_line(card.training)));
   facts.emplace_back("recommended", fmt::format("--sampler {} --steps {}", card.sampler, card.steps));
   facts.emplace_back("written by", "tweedie " + card.version);
   return facts;

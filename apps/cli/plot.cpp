@@ -35,8 +35,8 @@ Chart training_chart(const fs::path& run) {
     if (!entry.is_object() || !entry.contains("images")) continue;
     const double images = entry["images"].get<double>();
     if (const auto value = entry.find("loss"); value != entry.end() && value->is_number()) {
-      mean = 0.95 * mean + 0.05 * value->get<double>();
-      weight = 0.95 * weight + 0.05;
+      mean = 0.9 * mean + 0.1 * value->get<double>();
+      weight = 0.9 * weight + 0.1;  // Adam's correction of a mean that began at 0
       loss.points.emplace_back(images, mean / weight);
     }
     if (const auto value = entry.find("heldout"); value != entry.end() && value->is_object())

@@ -132,7 +132,10 @@ class Painter {
     cairo_new_path(c_);  // text leaves a current point behind
     for (const auto& [x, y] : series.points)
       if (!chart_.log_y || y > 0) cairo_line_to(c_, px(x), py(scale(y)));
+    if (series.points.size() == 1) cairo_close_path(c_);  // with round caps: a dot
+    cairo_set_line_cap(c_, CAIRO_LINE_CAP_ROUND);
     cairo_stroke(c_);
+    cairo_set_line_cap(c_, CAIRO_LINE_CAP_BUTT);
   }
 
   void legend() {
