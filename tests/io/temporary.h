@@ -22,6 +22,8 @@ class InTemporaryFolder : public testing::Test {
 
   std::filesystem::path path(const std::string& name) const { return folder_ / name; }
   std::filesystem::path put(const std::string& name, const std::string& bytes) const {
+    std::filesystem::remove(
+        path(name));  // ext4 writes a file to disk at once if it replaces its content
     std::ofstream(path(name), std::ios::binary) << bytes;
     return path(name);
   }

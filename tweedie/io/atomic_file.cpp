@@ -82,13 +82,13 @@ void AtomicFile::write(std::string_view bytes) {
   }
 }
 
-void AtomicFile::commit() {
+void AtomicFile::commit(bool durable) {
   if (temporary_.empty()) return close_checked(std::exchange(file_, -1), target_);
-  if (::fsync(file_) != 0) fail_write(target_, "sync", errno);
+  if (durable && ::fsync(file_) != 0) fail_write(target_, "sync", errno);
   close_checked(std::exchange(file_, -1), target_);
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) fail_write(target_, "rename", errno);
   temporary_.clear();
-  sync_to_disk(parent_of(target_));
+  if (durable) sync_to_disk(parent_of(target_));
 }
 
 }  // namespace tweedie

@@ -17,7 +17,9 @@ class AtomicFile {
   AtomicFile& operator=(const AtomicFile&) = delete;
 
   void write(std::string_view bytes);
-  void commit();
+  /// Without `durable` a power cut, though no kill, may lose the file: for the many that can be
+  /// made again.
+  void commit(bool durable = true);
 
  private:
   std::filesystem::path target_, temporary_;  // temporary_ is empty for a device

@@ -11,10 +11,11 @@ Image tile(const std::vector<Image>& images, int columns, int gap) {
   columns = std::clamp<int>(columns, 1, static_cast<int>(images.size()));
   const int rows = (static_cast<int>(images.size()) + columns - 1) / columns;
   const int width = images.front().width, height = images.front().height;
-  Image grid{.width = columns * (width + gap) + gap, .height = rows * (height + gap) + gap, .channels = 1};
+  Image grid{columns * (width + gap) + gap, rows * (height + gap) + gap, 1, {}};
   for (const Image& image : images) {
     if (image.width != width || image.height != height)
-      fail("[grid] images of {}x{} and {}x{}: expected one size", height, width, image.height, image.width);
+      fail("[grid] images of {}x{} and {}x{}: expected one size", height, width, image.height,
+           image.width);
     grid.channels = std::max(grid.channels, image.channels);
   }
   grid.pixels.assign(static_cast<size_t>(grid.width) * grid.height * grid.channels, 255);
@@ -26,7 +27,8 @@ Image tile(const std::vector<Image>& images, int columns, int gap) {
       for (int x = 0; x < width; ++x)
         for (int c = 0; c < grid.channels; ++c)
           grid.pixels[(static_cast<size_t>(y0 + y) * grid.width + x0 + x) * grid.channels + c] =
-              image.pixels[(static_cast<size_t>(y) * width + x) * image.channels + c % image.channels];
+              image.pixels[(static_cast<size_t>(y) * width + x) * image.channels +
+                           c % image.channels];
   }
   return grid;
 }
