@@ -1,5 +1,5 @@
-// tweedie inside another program: two models in two threads, each drawing into an RGB8 buffer, with progress as a
-// callback and a token that stops the work from outside.
+// tweedie inside another program: two models in two threads, each drawing into an RGB8 buffer, with
+// progress as a callback and a token that stops the work from outside.
 #include <atomic>
 #include <cstdio>
 #include <exception>
@@ -16,7 +16,8 @@ struct Buffer {
   std::vector<uint8_t> rgb;
 };
 
-Buffer draw(const char* folder, uint64_t seed, const ProgressFn& progress, const CancelToken& cancel) {
+Buffer draw(const char* folder, uint64_t seed, const ProgressFn& progress,
+            const CancelToken& cancel) {
   Model model = load_model(folder);
   const std::vector<Image> images =
       generate(model, {.n = 1, .seed = seed, .sampler = "ddim", .steps = 10}, progress, cancel);
@@ -34,7 +35,8 @@ int main(int argc, char** argv) {
   for (int i = 0; i < 2; ++i)
     threads.emplace_back([&, i] {
       try {
-        buffers[i] = draw(argv[1], /*seed=*/i, [&](const Progress&) { ++steps; }, cancel);
+        buffers[i] = draw(
+            argv[1], /*seed=*/i, [&](const Progress&) { ++steps; }, cancel);
       } catch (...) {
         errors[i] = std::current_exception();
       }

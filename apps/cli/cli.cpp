@@ -69,7 +69,8 @@ void notice(const std::string& line) {
 void print(const std::string& line) {
   if (common.json || common.quiet) return;
   if (g_bar_open) std::fputs(clear_line().c_str(), stderr);
-  if (std::printf("%s\n", line.c_str()) < 0) fail_system("standard output: {}", std::strerror(errno));
+  if (std::printf("%s\n", line.c_str()) < 0)
+    fail_system("standard output: {}", std::strerror(errno));
 }
 
 void print_json(const Json& json) {
@@ -133,7 +134,8 @@ void ProgressBar::finish() {
 
 void require_free(const std::string& path, bool force) {
   std::error_code error;
-  if (!force && fs::exists(path, error) && !(fs::is_directory(path, error) && fs::is_empty(path, error)))
+  if (!force && fs::exists(path, error) &&
+      !(fs::is_directory(path, error) && fs::is_empty(path, error)))
     fail("{}: exists already; choose another name, or --force to replace it", path);
   fs::path folder = fs::path(path).parent_path();
   require_writable(folder.empty() ? "." : folder);

@@ -1,4 +1,5 @@
-// What the verbs share: the common flags, interruption, progress on standard error, results on standard output.
+// What the verbs share: the common flags, interruption, progress on standard error, results on
+// standard output.
 #pragma once
 #include <CLI/CLI.hpp>
 #include <chrono>
@@ -31,7 +32,8 @@ void print(const std::string& line);
 /// The one JSON object of --json.
 void print_json(const Json& json);
 
-/// A bar with rate, ETA and values on a terminal, a line every ten seconds elsewhere. Silent with --quiet.
+/// A bar with rate, ETA and values on a terminal, a line every ten seconds elsewhere. Silent with
+/// --quiet.
 class ProgressBar {
  public:
   explicit ProgressBar(std::string label) : label_(std::move(label)) {}

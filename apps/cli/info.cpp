@@ -17,7 +17,9 @@ namespace {
 
 using Facts = std::vector<std::pair<std::string, Json>>;
 
-std::string text_of(const Json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
+std::string text_of(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
 
 void show(const Facts& facts) {
   if (common.json) {
@@ -35,36 +37,43 @@ std::string hw(int64_t height, int64_t width) {
 // "2344 steps, 300032 images, 1:10:02, fp32, held-out loss 0.0412"
 std::string training_line(const Json& training) {
   if (!training.contains("steps")) return training.dump();
-  std::string line = fmt::format("{} steps, {} images, {}, {}", training.value("steps", 0), training.value("images", 0),
-                                 duration(training.value("seconds", 0.0)), training.value("precision", "fp32"));
-  if (training.contains("heldout")) line += fmt::format(", held-out loss {:.4f}", training["heldout"].value("all", 0.0));
+  std::string line = fmt::format(
+      "{} steps, {} images, {}, {}", training.value("steps", 0), training.value("images", 0),
+      duration(training.value("seconds", 0.0)), training.value("precision", "fp32"));
+  if (training.contains("heldout"))
+    line += fmt::format(", held-out loss {:.4f}", training["heldout"].value("all", 0.0));
   return line;
 }
 
 Facts of_model(const fs::path& folder) {
   const Model model = load_model(folder);
   const UNetOptions& o = model.options();
-  Facts facts = {{"kind", "model"},
-                 {"folder", folder.string()},
-                 {"network", fmt::format("UNet2DModel, channels {}, {} parameters",
-                                         fmt::join(o.block_out_channels, "-"), parameter_count(*model.net))},
-                 {"samples", fmt::format("{} (height x width), {} channels", hw(model.height, model.width),
-                                         o.in_channels)},
-                 {"scheduler", fmt::format("{}: {} steps, {}, {}", model.scheduler_class,
-                                           model.process_options().num_train_timesteps,
-                                           model.process_options().beta_schedule,
-                                           model.process_options().prediction_type)}};
-  facts.emplace_back("classes", model.conditional() ? Json(model.class_count()) : Json("none: unconditional"));
+  Facts facts = {
+      {"kind", "model"},
+      {"folder", folder.string()},
+      {"network", fmt::format("UNet2DModel, channels {}, {} parameters",
+                              fmt::join(o.block_out_channels, "-"), parameter_count(*model.net))},
+      {"samples", fmt::format("{} (height x width), {} channels", hw(model.height, model.width),
+                              o.in_channels)},
+      {"scheduler", fmt::format("{}: {} steps, {}, {}", model.scheduler_class,
+                                model.process_options().num_train_timesteps,
+                                model.process_options().beta_schedule,
+                                model.process_options().prediction_type)}};
+  facts.emplace_back("classes",
+                     model.conditional() ? Json(model.class_count()) : Json("none: unconditional"));
   if (!model.card) {
     facts.emplace_back("tweedie.json", "none: saved by another program");
     return facts;
   }
   const ModelCard& card = *model.card;
-  if (!card.classes.empty()) facts.emplace_back("names", fmt::format("{}", fmt::join(card.classes, ", ")));
+  if (!card.classes.empty())
+    facts.emplace_back("names", fmt::format("{}", fmt::join(card.classes, ", ")));
   if (card.null_class) facts.emplace_back("null class", *card.null_class);
-  facts.emplace_back("data", common.json ? card.data : Json(card.data.value("what", card.data.dump())));
+  facts.emplace_back("data",
+                     common.json ? card.data : Json(card.data.value("what", card.data.dump())));
   facts.emplace_back("training", common.json ? card.training : Json(training_line(card.training)));
-  facts.emplace_back("recommended", fmt::format("--sampler {} --steps {}", card.sampler, card.steps));
+  facts.emplace_back("recommended",
+                     fmt::format("--sampler {} --steps {}", card.sampler, card.steps));
   facts.emplace_back("written by", "tweedie " + card.version);
   return facts;
 }
@@ -76,7 +85,8 @@ Facts of_weights(const fs::path& file) {
   Json list = Json::object();
   for (const auto& [name, tensor] : tensors) {
     numbers += tensor.numel();
-    list[name] = fmt::format("{} [{}]", c10::toString(tensor.scalar_type()), fmt::join(tensor.sizes(), ","));
+    list[name] =
+        fmt::format("{} [{}]", c10::toString(tensor.scalar_type()), fmt::join(tensor.sizes(), ","));
   }
   Facts facts = {{"kind", "safetensors"},
                  {"file", file.string()},
@@ -97,8 +107,8 @@ Facts of_image(const fs::path& file) {
   const Image image = read_image(file, &notes);
   Facts facts = {{"kind", "picture"},
                  {"file", file.string()},
-                 {"size", fmt::format("{}x{} (height x width), {} channels", image.height, image.width,
-                                      image.channels)}};
+                 {"size", fmt::format("{}x{} (height x width), {} channels", image.height,
+                                      image.width, image.channels)}};
   if (!notes.empty()) facts.emplace_back("changed", fmt::format("{}", fmt::join(notes, "; ")));
   if (file.extension() == ".png" || file.extension() == ".PNG")
     for (const auto& [key, value] : read_png_text(file)) facts.emplace_back(key, value);
@@ -149,20 +159,23 @@ Facts facts_of(const std::string& thing, const std::string& out, bool force) {
     if (is_image_file(thing)) return of_image(thing);
   }
   const std::vector<std::string> models = known_models();
-  if (std::find(models.begin(), models.end(), thing) != models.end()) return of_model(find_model(thing));
+  if (std::find(models.begin(), models.end(), thing) != models.end())
+    return of_model(find_model(thing));
   return of_dataset(thing, out, force);
 }
 
 }  // namespace
 
 void add_info(CLI::App& app) {
-  CLI::App& verb = *app.add_subcommand("info", "what a model, dataset, config, weights file or picture is");
+  CLI::App& verb =
+      *app.add_subcommand("info", "what a model, dataset, config, weights file or picture is");
   struct Flags {
     std::string thing, out;
     bool force = false;
   };
   auto flags = std::make_shared<Flags>();
-  verb.add_option("thing", flags->thing, "a path, a dataset spec or the name of a model")->required();
+  verb.add_option("thing", flags->thing, "a path, a dataset spec or the name of a model")
+      ->required();
   verb.add_option("--out", flags->out, "for a dataset: save a contact sheet there");
   verb.add_flag("--force", flags->force, "replace what exists");
   add_common(verb);

@@ -53,7 +53,8 @@ const std::map<std::string, Entries (*)()>& lists() {
 void add_list(CLI::App& app) {
   std::vector<std::string> kinds;
   for (const auto& [kind, unused] : lists()) kinds.push_back(kind);
-  CLI::App& verb = *app.add_subcommand("list", fmt::format("what can be named: {}", fmt::join(kinds, ", ")));
+  CLI::App& verb =
+      *app.add_subcommand("list", fmt::format("what can be named: {}", fmt::join(kinds, ", ")));
   auto what = std::make_shared<std::string>();
   verb.add_option("what", *what, fmt::format("{}", fmt::join(kinds, ", ")))->required();
   add_common(verb);

@@ -25,18 +25,21 @@ std::vector<std::string> flags_of(const CLI::App& verb) {
 // CLI11's own messages, as one line that names the value and what is known.
 int report_usage(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* verb = app.get_subcommands().empty() ? nullptr : app.get_subcommands().front();
-  if (dynamic_cast<const CLI::ExtrasError*>(&error) || dynamic_cast<const CLI::RequiredError*>(&error)) {
+  if (dynamic_cast<const CLI::ExtrasError*>(&error) ||
+      dynamic_cast<const CLI::RequiredError*>(&error)) {
     const std::vector<std::string> extras = app.remaining(/*recurse=*/true);
     std::vector<std::string> verbs;
     for (const CLI::App* known : app.get_subcommands({})) verbs.push_back(known->get_name());
     if (!verb && extras.empty())
-      return report(fmt::format("no verb given; known: {} (tweedie --help)", fmt::join(verbs, ", ")), 2);
+      return report(
+          fmt::format("no verb given; known: {} (tweedie --help)", fmt::join(verbs, ", ")), 2);
     if (!verb) return report(tweedie::unknown_message("verb", extras.front(), verbs), 2);
     if (!extras.empty() && extras.front().rfind("-", 0) == 0)
       return report(tweedie::unknown_message("flag", extras.front(), flags_of(*verb)), 2);
     if (!extras.empty())
-      return report(fmt::format("{}: unexpected argument '{}' (tweedie {} --help)", verb->get_name(),
-                                extras.front(), verb->get_name()), 2);
+      return report(fmt::format("{}: unexpected argument '{}' (tweedie {} --help)",
+                                verb->get_name(), extras.front(), verb->get_name()),
+                    2);
   }
   return report((verb ? verb->get_name() + ": " : "") + error.what(), 2);
 }
@@ -69,7 +72,9 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return report_usage(app, e);
   } catch (const Error& e) {
-    const int code = e.kind() == Error::Kind::kUser ? 2 : e.kind() == Error::Kind::kSystem ? 1 : 130;
+    const int code = e.kind() == Error::Kind::kUser     ? 2
+                     : e.kind() == Error::Kind::kSystem ? 1
+                                                        : 130;
     return report(e.what(), code);
   } catch (const std::bad_alloc&) {
     return report("out of memory; a smaller --batch needs less", 1);

@@ -28,7 +28,8 @@ Chart training_chart(const fs::path& run) {
   const fs::path log = run / "log.jsonl";
   std::ifstream lines(log);
   if (!lines) fail("{}: no such file; a run folder has one", log.string());
-  Chart::Series loss{.name = "training loss (running mean)"}, heldout{.name = "held-out loss, EMA weights"};
+  Chart::Series loss{.name = "training loss (running mean)"},
+      heldout{.name = "held-out loss, EMA weights"};
   double mean = 0, weight = 0;
   for (std::string line; std::getline(lines, line);) {
     const Json entry = Json::parse(line, nullptr, false);
@@ -57,8 +58,9 @@ Image noising(const PlotFlags& flags) {
   const int64_t T = process.options().num_train_timesteps;
   std::vector<Image> cells;
   for (int64_t row = 0; row < flags.rows; ++row) {
-    const Image image = fit_image(data->get(row % data->size()).image, static_cast<int>(model.height),
-                                  static_cast<int>(model.width), static_cast<int>(model.options().in_channels));
+    const Image image =
+        fit_image(data->get(row % data->size()).image, static_cast<int>(model.height),
+                  static_cast<int>(model.width), static_cast<int>(model.options().in_channels));
     const Tensor x0 = to_tensor(image).unsqueeze(0);
     const Tensor eps = SeededNoise(flags.seed, row, x0.sizes().vec()).draw();
     cells.push_back(image);
@@ -88,13 +90,18 @@ void plot(const PlotFlags& flags) {
 void add_plot(CLI::App& app) {
   CLI::App& verb = *app.add_subcommand("plot", "pictures: a training's loss, images being noised");
   auto flags = std::make_shared<PlotFlags>();
-  verb.add_option("what", flags->what, "training: the loss curve of a run; noising: q(x_t|x_0) of a model's process")
+  verb.add_option("what", flags->what,
+                  "training: the loss curve of a run; noising: q(x_t|x_0) of a model's process")
       ->required();
-  verb.add_option("from", flags->from, "a run folder (training), a model folder or name (noising)")->required();
+  verb.add_option("from", flags->from, "a run folder (training), a model folder or name (noising)")
+      ->required();
   verb.add_option("--data", flags->data, "noising: the images")->capture_default_str();
-  verb.add_option("--rows", flags->rows, "noising: how many images")->check(CLI::Range(1, 64))->capture_default_str();
+  verb.add_option("--rows", flags->rows, "noising: how many images")
+      ->check(CLI::Range(1, 64))
+      ->capture_default_str();
   verb.add_option("--columns", flags->columns, "noising: how many places on the way")
-      ->check(CLI::Range(2, 64))->capture_default_str();
+      ->check(CLI::Range(2, 64))
+      ->capture_default_str();
   verb.add_option("--seed", flags->seed, "noising: of the noise")->capture_default_str();
   verb.add_option("--out", flags->out, "a .png (or .svg for training)")->required();
   verb.add_flag("--force", flags->force, "replace what exists");

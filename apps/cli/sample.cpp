@@ -19,13 +19,13 @@ struct SampleFlags {
   GenerateRequest request;
   int64_t columns = 0, every = 0;
   bool force = false;
-  std::optional<bool> clip;
 };
 
 void read_noise(const std::string& file, GenerateRequest& request) {
   const TensorMap tensors = read_safetensors(file);
   const auto init = tensors.find("init");
-  if (init == tensors.end()) fail("{}: no tensor 'init'; expected init [N,C,H,W] and perhaps steps", file);
+  if (init == tensors.end())
+    fail("{}: no tensor 'init'; expected init [N,C,H,W] and perhaps steps", file);
   request.noise_init = init->second.to(at::kFloat);
   if (const auto steps = tensors.find("steps"); steps != tensors.end())
     request.noise_steps = steps->second.to(at::kFloat);
@@ -33,7 +33,8 @@ void read_noise(const std::string& file, GenerateRequest& request) {
 
 void read_classes(const Model& model, const std::string& list, GenerateRequest& request) {
   std::vector<int64_t> classes;
-  for (const std::string& name : CLI::detail::split(list, ',')) classes.push_back(class_index(model, name));
+  for (const std::string& name : CLI::detail::split(list, ','))
+    classes.push_back(class_index(model, name));
   if (classes.size() == 1) classes.assign(request.n, classes.front());
   request.classes = std::move(classes);
 }
@@ -41,8 +42,8 @@ void read_classes(const Model& model, const std::string& list, GenerateRequest& 
 // What each picture says about itself.
 ImageText description(const Model& model, const GenerateRequest& request, const Plan& plan,
                       int64_t image = -1) {
-  Json json = {{"model", model.name},     {"sampler", plan.sampler}, {"steps", plan.steps},
-               {"seed", request.seed},    {"n", request.n},          {"version", TWEEDIE_VERSION}};
+  Json json = {{"model", model.name},  {"sampler", plan.sampler}, {"steps", plan.steps},
+               {"seed", request.seed}, {"n", request.n},          {"version", TWEEDIE_VERSION}};
   if (plan.sampler == "ddim") json["eta"] = plan.options.eta;
   if (image >= 0) json["image"] = image;
   if (image >= 0 && !plan.classes.empty()) json["class"] = class_name(model, plan.classes[image]);
@@ -75,7 +76,8 @@ void sample(SampleFlags& flags) {
     way_file = to_folder ? (base / "way.png").string()
                          : (base.parent_path() / (base.stem().string() + "-way.png")).string();
   }
-  for (const std::string& path : {flags.out, flags.save_tensor, flags.animate, to_folder ? "" : way_file})
+  for (const std::string& path :
+       {flags.out, flags.save_tensor, flags.animate, to_folder ? "" : way_file})
     if (!path.empty()) require_free(path, flags.force);
   if (!flags.animate.empty()) require_animation(flags.animate);
   if (!flags.noise.empty()) read_noise(flags.noise, request);
@@ -118,11 +120,13 @@ void sample(SampleFlags& flags) {
     if (e.kind() != Error::Kind::kInterrupted) throw;
     interrupted = true;
   }
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   bar.finish();
 
   if (!images.empty() && !flags.out.empty()) {
-    write_image(flags.out, tile(images, static_cast<int>(columns), 2), description(model, request, planned));
+    write_image(flags.out, tile(images, static_cast<int>(columns), 2),
+                description(model, request, planned));
     files.push_back(flags.out);
   }
   if (!way_file.empty() && !interrupted) {
@@ -149,8 +153,9 @@ void sample(SampleFlags& flags) {
                 {"seconds", seconds},
                 {"files", files}});
   if (interrupted)
-    throw Error(Error::Kind::kInterrupted, files.empty() ? "interrupted; no image was finished"
-                                                         : "interrupted; the finished images are kept");
+    throw Error(Error::Kind::kInterrupted, files.empty()
+                                               ? "interrupted; no image was finished"
+                                               : "interrupted; the finished images are kept");
 }
 
 }  // namespace
@@ -159,35 +164,45 @@ void add_sample(CLI::App& app) {
   CLI::App& verb = *app.add_subcommand("sample", "draw images from a model");
   auto flags = std::make_shared<SampleFlags>();
   GenerateRequest& request = flags->request;
-  verb.add_option("model", flags->model, "a model folder (ours or diffusers'), or a known name")->required();
+  verb.add_option("model", flags->model, "a model folder (ours or diffusers'), or a known name")
+      ->required();
   verb.add_option("--n", request.n, "how many images")->default_val(16);
-  verb.add_option("--seed", request.seed, "image i of a seed is always the same")->capture_default_str();
-  verb.add_option("--out", flags->out, "a picture (grid) or a folder (a PNG each); default samples.png");
+  verb.add_option("--seed", request.seed, "image i of a seed is always the same")
+      ->capture_default_str();
+  verb.add_option("--out", flags->out,
+                  "a picture (grid) or a folder (a PNG each); default samples.png");
   verb.add_option("--class", flags->classes,
                   "index, name or none: one for all images, or a list A,B,... of n");
-  verb.add_option("--sampler", request.sampler, "see tweedie list samplers; default: the model's own");
+  verb.add_option("--sampler", request.sampler,
+                  "see tweedie list samplers; default: the model's own");
   verb.add_option("--steps", request.steps, "network evaluations along the way");
   verb.add_option("--eta", request.eta, "ddim: 0 deterministic .. 1 ancestral");
   verb.add_option("--spacing", request.spacing, "leading, linspace or trailing timesteps");
   verb.add_option("--steps-offset", request.steps_offset, "added to leading timesteps");
-  verb.add_option("--variance", request.variance_type, "fixed_small, fixed_large, ...: ddpm's step variance");
-  verb.add_flag("--clip,!--no-clip", flags->clip, "clip the estimate of x_0 to the data range");
-  verb.add_option("--clip-eps", "rederive: eps again from the clipped x_0; keep: as the network said")
+  verb.add_option("--variance", request.variance_type,
+                  "fixed_small, fixed_large, ...: ddpm's step variance");
+  verb.add_flag_callback(
+      "--clip", [flags] { flags->request.clip_sample = true; },
+      "clip the estimate of x_0 to the data range, whatever the folder says");
+  verb.add_flag_callback(
+      "--no-clip", [flags] { flags->request.clip_sample = false; }, "do not clip it");
+  verb.add_option("--clip-eps",
+                  "rederive: eps again from the clipped x_0; keep: as the network said")
       ->check(CLI::IsMember({"keep", "rederive"}))
       ->each([flags](const std::string& way) { flags->request.rederive_eps = way == "rederive"; });
-  verb.add_option("--batch", request.batch, "images at once: bounds the memory")->capture_default_str();
+  verb.add_option("--batch", request.batch, "images at once: bounds the memory")
+      ->capture_default_str();
   verb.add_option("--columns", flags->columns, "of the grid")->check(CLI::Range(1, 1000));
-  verb.add_option("--every", flags->every, "also save the way from noise to image, every K steps, as a strip")
+  verb.add_option("--every", flags->every,
+                  "also save the way from noise to image, every K steps, as a strip")
       ->check(CLI::Range(1, 100000));
   verb.add_option("--animate", flags->animate, "also save the way as an animated .webp or .png");
   verb.add_option("--noise", flags->noise, "safetensors with init [N,C,H,W] and steps [S,N,C,H,W]");
-  verb.add_option("--save-tensor", flags->save_tensor, "safetensors with samples (clamped) and raw");
+  verb.add_option("--save-tensor", flags->save_tensor,
+                  "safetensors with samples (clamped) and raw");
   verb.add_flag("--force", flags->force, "replace what exists");
   add_common(verb);
-  verb.callback([flags] {
-    flags->request.clip_sample = flags->clip;
-    sample(*flags);
-  });
+  verb.callback([flags] { sample(*flags); });
 }
 
 }  // namespace tweedie::cli

@@ -53,7 +53,8 @@ void train(const TrainFlags& flags) {
   apply_common();
   if (flags.out.empty()) fail("train: --out DIR is missing: where the run is written");
   std::error_code error;
-  const bool used = fs::exists(flags.out, error) && !(fs::is_directory(flags.out, error) && fs::is_empty(flags.out));
+  const bool used = fs::exists(flags.out, error) &&
+                    !(fs::is_directory(flags.out, error) && fs::is_empty(flags.out));
   if (used && !flags.resume && !flags.force)
     fail("{}: exists already; --resume continues it, --force replaces it", flags.out);
   if (flags.resume && newest_checkpoint(flags.out).empty())
@@ -64,7 +65,8 @@ void train(const TrainFlags& flags) {
     notice("config      " + to_json(training.config().model).dump());
 
   ProgressBar bar("training");
-  const TrainState state = training.run(std::ref(bar), notice, interrupts(), flags.resume, flags.force);
+  const TrainState state =
+      training.run(std::ref(bar), notice, interrupts(), flags.resume, flags.force);
   bar.finish();
   print(fmt::format("trained {} steps, {} images in {}; model in {}", state.step, state.images,
                     duration(state.seconds), flags.out));
@@ -83,10 +85,12 @@ void train(const TrainFlags& flags) {
 void add_train(CLI::App& app) {
   CLI::App& verb = *app.add_subcommand("train", "train a model");
   auto flags = std::make_shared<TrainFlags>();
-  verb.add_option("config", flags->config,
-                  "a JSON file or a known name (tweedie list configs); without it --data picks a preset");
+  verb.add_option(
+      "config", flags->config,
+      "a JSON file or a known name (tweedie list configs); without it --data picks a preset");
   verb.add_option("--out", flags->out, "the run folder: model, checkpoints, log, previews");
-  verb.add_option("--set", flags->set, "KEY=VALUE over the config (tweedie list keys); may be repeated")
+  verb.add_option("--set", flags->set,
+                  "KEY=VALUE over the config (tweedie list keys); may be repeated")
       ->take_all();
   verb.add_option("--data", flags->data, "a dataset spec (tweedie list data), over the config's");
   verb.add_option("--steps", flags->steps, "budget in optimiser steps, over the config's");

@@ -1,4 +1,5 @@
-// Every mistake is one line on standard error that names the value and what is known, and exit code 2.
+// Every mistake is one line on standard error that names the value and what is known, and exit
+// code 2.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -22,7 +23,8 @@ class BadInput : public ::testing::Test {
     scratch = new Scratch;
     make_model(*scratch / "plain");
     make_model(*scratch / "classes", 3);
-    write_file(*scratch / "config.json", R"({"data": {"source": "shapes:8"}, "train": {"steps": 1}})");
+    write_file(*scratch / "config.json",
+               R"({"data": {"source": "shapes:8"}, "train": {"steps": 1}})");
     fs::create_directories(*scratch / "full");
     write_file(*scratch / "full/file", "x");
     write_image(*scratch / "exists.png", {1, 1, 1, {0}});
@@ -36,7 +38,8 @@ class BadInput : public ::testing::Test {
     EXPECT_EQ(outcome.lines().size(), 1u) << args << "\n" << outcome.err;
     EXPECT_EQ(outcome.out, "") << args;
     for (const std::string& word : words)
-      EXPECT_NE(outcome.err.find(word), std::string::npos) << args << "\n" << outcome.err << "lacks: " << word;
+      EXPECT_NE(outcome.err.find(word), std::string::npos) << args << "\n"
+                                                           << outcome.err << "lacks: " << word;
   }
   /// A copy of the model `plain` with one file replaced.
   static void broken(const std::string& name, const std::string& file, const std::string& content) {
@@ -126,7 +129,8 @@ TEST_F(BadInput, NoiseFiles) {
   write_safetensors(*scratch / "steps.safetensors", {{"steps", at::zeros({2, 1, 8, 8})}});
   expect("sample plain --n 2 --noise steps.safetensors", {"init"});
   const Outcome few =
-      run("sample plain --quiet --n 2 --noise noise.safetensors --sampler ddpm --steps 3", scratch->path());
+      run("sample plain --quiet --n 2 --noise noise.safetensors --sampler ddpm --steps 3",
+          scratch->path());
   EXPECT_EQ(few.code, 2);
   EXPECT_EQ(few.lines().size(), 1u) << few.err;
 }
@@ -140,7 +144,8 @@ TEST_F(BadInput, Data) {
   expect("info fashion-mnist@validation", {"validation", "train"});
   expect("info shapes:abc", {"abc"});
   fs::create_directories(*scratch / "idx");
-  write_file(*scratch / "idx/train-images-idx3-ubyte", std::string("\0\0\x08\x03\x7f\xff\xff\xff", 8));
+  write_file(*scratch / "idx/train-images-idx3-ubyte",
+             std::string("\0\0\x08\x03\x7f\xff\xff\xff", 8));
   write_file(*scratch / "idx/train-labels-idx1-ubyte", std::string("\0\0\x08\x01\0\0\0\1\3", 9));
   expect("info idx:" + scratch->path() + "/idx@train", {"train-images-idx3-ubyte"});
   write_file(*scratch / "cut.png", std::string("\x89PNG\r\n\x1a\n\0\0\0", 11));
@@ -151,7 +156,8 @@ TEST_F(BadInput, Training) {
   expect("train absent-config --out r", {"absent-config", "fashion"});
   expect("train config.json", {"--out"});
   expect("train config.json --out full", {"full"});
-  expect("train config.json --out r --set train.stepz=5", {"train.stepz", "did you mean train.steps?"});
+  expect("train config.json --out r --set train.stepz=5",
+         {"train.stepz", "did you mean train.steps?"});
   expect("train config.json --out r --set train.steps=0", {"train.steps"});
   expect("train config.json --out r --set train.steps=ten", {"train.steps", "ten"});
   expect("train config.json --out r --set nonsense", {"nonsense", "key=value"});

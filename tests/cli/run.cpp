@@ -19,15 +19,17 @@ std::vector<std::string> Outcome::lines() const {
 
 Outcome shell(const std::string& line, const std::string& folder) {
   const Scratch scratch;
-  const std::string command =
-      fmt::format("cd '{}' && export OMP_NUM_THREADS=1 TWEEDIE='{}' && tweedie() {{ \"$TWEEDIE\" \"$@\"; }} && "
-                  "{{ {}; }} >'{}' 2>'{}' </dev/null",
-                  folder, TWEEDIE_CLI, line, scratch / "out", scratch / "err");
+  const std::string command = fmt::format(
+      "cd '{}' && export OMP_NUM_THREADS=1 TWEEDIE='{}' && tweedie() {{ \"$TWEEDIE\" \"$@\"; }} && "
+      "{{ {}; }} >'{}' 2>'{}' </dev/null",
+      folder, TWEEDIE_CLI, line, scratch / "out", scratch / "err");
   const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(scratch / "out"),
-          read_file(scratch / "err")};
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+          read_file(scratch / "out"), read_file(scratch / "err")};
 }
 
-Outcome run(const std::string& args, const std::string& folder) { return shell("tweedie " + args, folder); }
+Outcome run(const std::string& args, const std::string& folder) {
+  return shell("tweedie " + args, folder);
+}
 
 }  // namespace tweedie::testing

@@ -11,7 +11,8 @@ TEST(Noise, AnImagesNoiseDoesNotDependOnTheBatch) {
   SeededNoise all(3, 0, {9, 1, 4, 5}), tail(3, 6, {3, 1, 4, 5});
   for (int draw = 0; draw < 3; ++draw)
     EXPECT_TRUE(at::equal(all.draw().narrow(0, 6, 3), tail.draw())) << draw;
-  EXPECT_FALSE(at::equal(SeededNoise(3, 0, {1, 1, 4, 5}).draw(), SeededNoise(4, 0, {1, 1, 4, 5}).draw()));
+  EXPECT_FALSE(
+      at::equal(SeededNoise(3, 0, {1, 1, 4, 5}).draw(), SeededNoise(4, 0, {1, 1, 4, 5}).draw()));
 }
 
 TEST(Noise, ReplayReturnsTheFilesDrawsAndRefusesMore) {

@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <png.h>
 
 #include <set>
 #include <thread>
@@ -175,6 +176,24 @@ TEST(Folder, TellsWhatAllPicturesShare) {
   EXPECT_EQ(open(folder, "all")->common_channels(), 0);
   EXPECT_TRUE(
       contains(open(folder, "all")->describe(), "3 images of various sizes, grey and colour"));
+}
+
+TEST(Folder, SaysWhatReadingChangedOncePerFile) {
+  const TempFolder folder;
+  draw(folder, "plain.png", 1);
+  for (const char* name : {"deep1.png", "deep2.png"}) {
+    png_image png{};
+    png.version = PNG_IMAGE_VERSION;
+    png.width = 6, png.height = 4, png.format = PNG_FORMAT_LINEAR_Y;  // 16 bit
+    const std::vector<uint16_t> pixels(24, 30000);
+    ASSERT_TRUE(
+        png_image_write_to_file(&png, (folder / name).c_str(), 0, pixels.data(), 0, nullptr));
+  }
+  const DatasetPtr all = open(folder, "all");
+  EXPECT_TRUE(all->notes().empty());
+  for (int epoch = 0; epoch < 2; ++epoch)
+    for (int64_t i = 0; i < all->size(); ++i) all->get(i);
+  EXPECT_EQ(all->notes(), (std::vector<std::string>{"16 bit reduced to 8: 2 files"}));
 }
 
 TEST(Folder, LinksToFoldersAreNamedAndNotFollowed) {

@@ -13,7 +13,10 @@ namespace {
 using testing::Scratch;
 
 Chart rising() {
-  return {.title = "t", .x_label = "x", .y_label = "y", .series = {{.name = "s", .points = {{0, 0}, {1, 1}}}}};
+  return {.title = "t",
+          .x_label = "x",
+          .y_label = "y",
+          .series = {{.name = "s", .points = {{0, 0}, {1, 1}}}}};
 }
 
 }  // namespace

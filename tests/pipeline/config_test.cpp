@@ -32,7 +32,8 @@ TEST(Config, EveryShippedConfigBuildsItsNetworkAndNamesOneBudget) {
 }
 
 TEST(Config, AnAssignedBudgetReplacesTheFiles) {
-  const Config config = read_config("fashion-small", {"train.minutes=2", "train.lr_schedule=constant"});
+  const Config config =
+      read_config("fashion-small", {"train.minutes=2", "train.lr_schedule=constant"});
   EXPECT_FALSE(config.train.images.has_value());
   EXPECT_EQ(config.train.minutes, 2);
   const Config both = read_config("fashion-small", {"train.minutes=2", "train.steps=3"});
@@ -45,7 +46,8 @@ TEST(Config, ErrorsNameTheFileAndTheKey) {
   const std::string message = message_of([&] { read_config(scratch / "c.json"); });
   EXPECT_NE(message.find("c.json"), std::string::npos) << message;
   EXPECT_NE(message.find("did you mean train.steps?"), std::string::npos) << message;
-  EXPECT_NE(message_of([] { read_config("fashon-small"); }).find("did you mean fashion-small?"), std::string::npos);
+  EXPECT_NE(message_of([] { read_config("fashon-small"); }).find("did you mean fashion-small?"),
+            std::string::npos);
 }
 
 TEST(Config, PresetsFitTheDataAndTheMinutes) {

@@ -101,7 +101,10 @@ TEST_F(Generate, CancellingStopsBetweenStepsAndKeepsFinishedBatches) {
   const GenerateCallbacks callbacks = {
       .images = [&](int64_t, const Tensor& raw) { finished += raw.size(0); },
       .way = {},
-      .progress = [&](const Progress& p) { if (p.done == 7) cancel.cancel(); }};
+      .progress =
+          [&](const Progress& p) {
+            if (p.done == 7) cancel.cancel();
+          }};
   try {
     generate(model, request, plan(model, request), callbacks, cancel);
     FAIL();

@@ -10,8 +10,8 @@
 
 namespace tweedie {
 
-/// Everything the library throws. what() is one line. The command line exits with 2 for kUser, 1 for
-/// kSystem and 130 for kInterrupted.
+/// Everything the library throws. what() is one line. The command line exits with 2 for kUser, 1
+/// for kSystem and 130 for kInterrupted.
 class Error : public std::runtime_error {
  public:
   enum class Kind {

@@ -21,7 +21,8 @@ class Noise {
   virtual Tensor draw() = 0;
 };
 
-/// Noise of image i is a function of (seed, i) alone: the same for every batch size, thread count and n.
+/// Noise of image i is a function of (seed, i) alone: the same for every batch size, thread count
+/// and n.
 class SeededNoise : public Noise {
  public:
   /// Images first .. first+sizes[0]-1; sizes is [N,C,H,W].
@@ -34,8 +35,8 @@ class SeededNoise : public Noise {
   std::vector<Rng> rngs_;
 };
 
-/// Noise brought along: `init` [N,C,H,W] and `steps` [S,N,C,H,W] (may be undefined), in order of use.
-/// Throws Error when a draw is asked for that is not there; spare draws are ignored.
+/// Noise brought along: `init` [N,C,H,W] and `steps` [S,N,C,H,W] (may be undefined), in order of
+/// use. Throws Error when a draw is asked for that is not there; spare draws are ignored.
 class ReplayedNoise : public Noise {
  public:
   ReplayedNoise(Tensor init, Tensor steps);

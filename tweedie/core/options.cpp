@@ -15,7 +15,8 @@ void wrong_type(const std::string& path, const char* expected, const Json& value
 
 void check(const std::string& path, double value, const Rule& rule) {
   if (value >= rule.low && value <= rule.high) return;
-  if (std::isinf(rule.high)) fail("[config] {}: {} is below the least value, {}", path, value, rule.low);
+  if (std::isinf(rule.high))
+    fail("[config] {}: {} is below the least value, {}", path, value, rule.low);
   fail("[config] {}: {} is outside {}..{}", path, value, rule.low, rule.high);
 }
 

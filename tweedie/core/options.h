@@ -1,4 +1,5 @@
-// Options are plain structs whose fields are declared once, through a visitor that serves JSON, --set and help:
+// Options are plain structs whose fields are declared once, through a visitor that serves JSON,
+// --set and help:
 //
 //   struct DdimOptions {
 //     double eta = 0;
@@ -51,7 +52,9 @@ struct Nothing {
   void operator()(const char*, Args&&...) {}
 };
 template <class T>
-concept Visitable = requires(T& t, Nothing n) { T::visit(t, n); };
+concept Visitable = requires(T& t, Nothing n) {
+  T::visit(t, n);
+};
 
 std::string excerpt(const Json& value);
 [[noreturn]] void wrong_type(const std::string& path, const char* expected, const Json& value);
@@ -131,7 +134,8 @@ void from_json(const Json& json, T& value, const std::string& path = "", const R
     if (!json.is_boolean()) wrong_type(path, "true or false", json);
     value = json.get<bool>();
   } else if constexpr (std::is_integral_v<T>) {
-    const bool whole = json.is_number_float() && std::floor(json.get<double>()) == json.get<double>() &&
+    const bool whole = json.is_number_float() &&
+                       std::floor(json.get<double>()) == json.get<double>() &&
                        std::abs(json.get<double>()) < 9e15;
     if (!json.is_number_integer() && !whole) wrong_type(path, "a whole number", json);
     if (json.is_number_unsigned() && json.get<uint64_t>() > uint64_t{INT64_MAX})

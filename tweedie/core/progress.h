@@ -12,7 +12,8 @@
 
 namespace tweedie {
 
-/// Asks work to stop. Copies share one flag; cancel() is safe from other threads and signal handlers.
+/// Asks work to stop. Copies share one flag; cancel() is safe from other threads and signal
+/// handlers.
 class CancelToken {
  public:
   void cancel() const { flag_->store(true); }
@@ -30,7 +31,7 @@ class CancelToken {
 struct Progress {
   int64_t done = 0, total = 0;  ///< in `unit`; total 0 = unknown
   const char* unit = "step";
-  double seconds = 0;                                 ///< since the work began
+  double seconds = 0;                                  ///< since the work began
   std::vector<std::pair<std::string, double>> values;  ///< "loss" 0.031, "grad_norm" 0.4, ...
 };
 using ProgressFn = std::function<void(const Progress&)>;

@@ -5,7 +5,7 @@
 #include <mutex>
 
 #include "tweedie/data/dataset.h"
-#include "tweedie/data/probe.h"
+#include "tweedie/io/probe.h"
 
 namespace tweedie {
 

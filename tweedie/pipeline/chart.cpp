@@ -18,8 +18,8 @@ namespace {
 struct Rgb {
   double r, g, b;
 };
-constexpr Rgb kColours[] = {{.12, .35, .65}, {.85, .37, .05}, {.11, .55, .33}, {.55, .27, .60},
-                            {.55, .45, .10}, {.30, .30, .30}};
+constexpr Rgb kColours[] = {{.12, .35, .65}, {.85, .37, .05}, {.11, .55, .33},
+                            {.55, .27, .60}, {.55, .45, .10}, {.30, .30, .30}};
 constexpr Rgb kInk = {.2, .2, .2}, kGrid = {.88, .88, .88};
 constexpr double kLeft = 64, kRight = 20, kTop = 36, kBottom = 48;
 
@@ -68,9 +68,12 @@ class Painter {
 
  private:
   double scale(double y) const { return chart_.log_y ? std::log10(y) : y; }
-  double px(double x) const { return kLeft + (x - x0_) / (x1_ - x0_) * (chart_.width - kLeft - kRight); }
+  double px(double x) const {
+    return kLeft + (x - x0_) / (x1_ - x0_) * (chart_.width - kLeft - kRight);
+  }
   double py(double scaled) const {
-    return chart_.height - kBottom - (scaled - y0_) / (y1_ - y0_) * (chart_.height - kTop - kBottom);
+    return chart_.height - kBottom -
+           (scaled - y0_) / (y1_ - y0_) * (chart_.height - kTop - kBottom);
   }
   void colour(Rgb rgb) { cairo_set_source_rgb(c_, rgb.r, rgb.g, rgb.b); }
   // `anchor` 0, .5 or 1: the text starts, is centred or ends at x.
@@ -94,7 +97,8 @@ class Painter {
         for (const double factor : {1., 2., 5.}) ticks.push_back(factor * std::pow(10, decade));
       return ticks;
     }
-    const double low = chart_.log_y ? std::pow(10, y0_) : y0_, high = chart_.log_y ? std::pow(10, y1_) : y1_;
+    const double low = chart_.log_y ? std::pow(10, y0_) : y0_,
+                 high = chart_.log_y ? std::pow(10, y1_) : y1_;
     const double step = tick_step(high - low, 5);
     for (double y = std::ceil(low / step) * step; y <= high; y += step) ticks.push_back(y);
     return ticks;
@@ -162,11 +166,13 @@ void write_chart(const std::string& file, const Chart& chart) {
     fail("{}: unknown kind of chart '{}'; known: .png, .svg", file, extension);
   std::string bytes;
   using Surface = std::unique_ptr<cairo_surface_t, decltype(&cairo_surface_destroy)>;
-  const Surface surface(extension == ".svg"
-                            ? cairo_svg_surface_create_for_stream(append, &bytes, chart.width, chart.height)
-                            : cairo_image_surface_create(CAIRO_FORMAT_RGB24, chart.width, chart.height),
-                        cairo_surface_destroy);
-  const std::unique_ptr<cairo_t, decltype(&cairo_destroy)> cairo(cairo_create(surface.get()), cairo_destroy);
+  const Surface surface(
+      extension == ".svg"
+          ? cairo_svg_surface_create_for_stream(append, &bytes, chart.width, chart.height)
+          : cairo_image_surface_create(CAIRO_FORMAT_RGB24, chart.width, chart.height),
+      cairo_surface_destroy);
+  const std::unique_ptr<cairo_t, decltype(&cairo_destroy)> cairo(cairo_create(surface.get()),
+                                                                 cairo_destroy);
   Painter(cairo.get(), chart).paint();
   if (extension == ".png") cairo_surface_write_to_png_stream(surface.get(), append, &bytes);
   cairo_surface_finish(surface.get());

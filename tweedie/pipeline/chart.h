@@ -17,8 +17,8 @@ struct Chart {
   int width = 720, height = 420;
 };
 
-/// Writes by the extension (.png or .svg), through a temporary file. Throws Error: user for another extension,
-/// system for a failed write.
+/// Writes by the extension (.png or .svg), through a temporary file. Throws Error: user for another
+/// extension, system for a failed write.
 void write_chart(const std::string& file, const Chart& chart);
 
 }  // namespace tweedie

@@ -41,7 +41,8 @@ fs::path find(const std::string& name, const char* room, const char* extension, 
   if (fs::exists(name, error)) return name;
   if (name.find('/') == std::string::npos)
     for (const fs::path& share : share_folders())
-      if (const fs::path path = share / room / (name + extension); fs::exists(path, error)) return path;
+      if (const fs::path path = share / room / (name + extension); fs::exists(path, error))
+        return path;
   fail("no {} '{}': neither a path nor a known name; {}", what, name,
        unknown_message(what, name, names_in(room, extension)));
 }
@@ -90,13 +91,15 @@ Config preset_for(const Dataset& dataset, const std::string& spec, double minute
   Config config;
   const int channels = dataset.common_channels() == 1 ? 1 : 3;
   auto [height, width] = dataset.common_size();
-  // Three levels halve twice: sides are multiples of 4, and larger pictures are reduced to what a CPU can learn.
+  // Three levels halve twice: sides are multiples of 4, and larger pictures are reduced to what a
+  // CPU can learn.
   const int limit = minutes >= 600 ? 64 : 32;
   const int side = std::max(height, width);
   if (side == 0) {
     height = width = limit;
   } else if (side > limit) {
-    height = std::max(4, height * limit / side / 4 * 4), width = std::max(4, width * limit / side / 4 * 4);
+    height = std::max(4, height * limit / side / 4 * 4),
+    width = std::max(4, width * limit / side / 4 * 4);
   } else {
     height = std::max(4, height / 4 * 4), width = std::max(4, width / 4 * 4);
   }

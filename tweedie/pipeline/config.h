@@ -23,7 +23,8 @@ struct DataOptions {
 
   template <class Self, class Field>
   static void visit(Self& self, Field&& field) {
-    field("source", self.source, "fashion-mnist, idx:DIR, cifar10:DIR, folder:DIR, shapes[:SIZE] or a path");
+    field("source", self.source,
+          "fashion-mnist, idx:DIR, cifar10:DIR, folder:DIR, shapes[:SIZE] or a path");
     field("size", self.size, "[height, width] of the network; empty takes what all images share");
     field("flip", self.flip, "mirror half of the training images");
     field("crop", self.crop, "where an image that is too wide or too high is cut",
@@ -50,21 +51,24 @@ struct Config {
   }
 };
 
-/// Reads a config by path or name (see find_config) and applies `key=value` assignments in order. A budget
-/// (train.steps, train.images, train.minutes) among the assignments replaces the file's.
+/// Reads a config by path or name (see find_config) and applies `key=value` assignments in order. A
+/// budget (train.steps, train.images, train.minutes) among the assignments replaces the file's.
 /// Throws Error (user) naming the file, the key, the value and the known choices.
-Config read_config(const std::string& name_or_path, const std::vector<std::string>& assignments = {});
+Config read_config(const std::string& name_or_path,
+                   const std::vector<std::string>& assignments = {});
 /// Applies `key=value` assignments, budgets replacing the one that is there.
 void apply_assignments(Config& config, const std::vector<std::string>& assignments);
 
-/// A path that exists, else NAME.json of configs/ (or the folder NAME of models/) in $TWEEDIE_SHARE, the source
-/// tree or the installed share folder. Throws Error (user) naming the known ones.
+/// A path that exists, else NAME.json of configs/ (or the folder NAME of models/) in
+/// $TWEEDIE_SHARE, the source tree or the installed share folder. Throws Error (user) naming the
+/// known ones.
 std::filesystem::path find_config(const std::string& name_or_path);
 std::filesystem::path find_model(const std::string& name_or_path);
 std::vector<std::string> known_configs();
 std::vector<std::string> known_models();
 
-/// The preset for a dataset when no config is given: a network that the size, the channels and the minutes allow.
+/// The preset for a dataset when no config is given: a network that the size, the channels and the
+/// minutes allow.
 Config preset_for(const Dataset& dataset, const std::string& spec, double minutes);
 
 }  // namespace tweedie

@@ -27,13 +27,15 @@ std::string sampler_of_class(const std::string& scheduler_class) {
 }
 
 void check_noise(const GenerateRequest& request, const Model& model) {
-  const std::vector<int64_t> wanted = {request.n, model.options().in_channels, model.height, model.width};
+  const std::vector<int64_t> wanted = {request.n, model.options().in_channels, model.height,
+                                       model.width};
   const auto shape = [](const Tensor& t) { return fmt::format("[{}]", fmt::join(t.sizes(), ",")); };
   if (request.noise_init.defined() && request.noise_init.sizes() != wanted)
     fail("[noise] 'init' has the shape {}: expected [{}]", shape(request.noise_init),
          fmt::join(wanted, ","));
   if (!request.noise_steps.defined()) return;
-  if (request.noise_steps.dim() != 5 || request.noise_steps.sizes().slice(1) != at::IntArrayRef(wanted))
+  if (request.noise_steps.dim() != 5 ||
+      request.noise_steps.sizes().slice(1) != at::IntArrayRef(wanted))
     fail("[noise] 'steps' has the shape {}: expected [S,{}]", shape(request.noise_steps),
          fmt::join(wanted, ","));
 }
@@ -41,7 +43,8 @@ void check_noise(const GenerateRequest& request, const Model& model) {
 }  // namespace
 
 int64_t class_index(const Model& model, const std::string& name) {
-  if (!model.conditional()) fail("--class {}: {} is unconditional: it has no classes", name, model.name);
+  if (!model.conditional())
+    fail("--class {}: {} is unconditional: it has no classes", name, model.name);
   const bool has_null = model.card && model.card->null_class;
   std::vector<std::string> known;
   if (model.card)
@@ -148,15 +151,17 @@ void generate(Model& model, const GenerateRequest& request, const Plan& plan,
     Tensor labels;
     if (!plan.classes.empty())
       labels = torch::tensor(std::vector<int64_t>(plan.classes.begin() + first,
-                                                  plan.classes.begin() + first + n)).to(device);
-    const Denoiser denoise = process.denoiser([&](const Tensor& x, const Tensor& t) {
-      return model.net->forward(x, t, labels);
-    });
+                                                  plan.classes.begin() + first + n))
+                   .to(device);
+    const Denoiser denoise = process.denoiser(
+        [&](const Tensor& x, const Tensor& t) { return model.net->forward(x, t, labels); });
     const auto on_step = [&](int64_t step, int64_t steps, const Tensor& x, const Tensor&) {
       if (callbacks.way) callbacks.way(first, step, steps, x.cpu());
       ++calls;
       if (callbacks.progress)
-        callbacks.progress({.done = calls, .total = batches * plan.nfe, .unit = "step",
+        callbacks.progress({.done = calls,
+                            .total = batches * plan.nfe,
+                            .unit = "step",
                             .seconds = seconds_since(start),
                             .values = {{"image", static_cast<double>(first + n)}}});
       cancel.check();
@@ -169,22 +174,25 @@ void generate(Model& model, const GenerateRequest& request, const Plan& plan,
   }
 }
 
-std::vector<Image> generate(Model& model, const GenerateRequest& request, const ProgressFn& progress,
-                            const CancelToken& cancel) {
+std::vector<Image> generate(Model& model, const GenerateRequest& request,
+                            const ProgressFn& progress, const CancelToken& cancel) {
   std::vector<Image> images;
   const auto keep = [&](int64_t, const Tensor& raw) {
     for (int64_t i = 0; i < raw.size(0); ++i) images.push_back(to_image(raw[i]));
   };
-  generate(model, request, plan(model, request), {.images = keep, .way = {}, .progress = progress}, cancel);
+  generate(model, request, plan(model, request), {.images = keep, .way = {}, .progress = progress},
+           cancel);
   return images;
 }
 
 double seconds_per_call(Model& model, int64_t batch) {
   const c10::InferenceMode guard;
   const auto options = torch::TensorOptions().device(model.net->parameters().front().device());
-  const Tensor x = torch::zeros({batch, model.options().in_channels, model.height, model.width}, options);
+  const Tensor x =
+      torch::zeros({batch, model.options().in_channels, model.height, model.width}, options);
   const Tensor t = torch::full({batch}, 10, options.dtype(torch::kLong));
-  const Tensor labels = model.conditional() ? torch::zeros({batch}, options.dtype(torch::kLong)) : Tensor();
+  const Tensor labels =
+      model.conditional() ? torch::zeros({batch}, options.dtype(torch::kLong)) : Tensor();
   model.net->forward(x, t, labels);
   const auto start = Clock::now();
   model.net->forward(x, t, labels).cpu();

@@ -17,16 +17,19 @@ namespace tweedie {
 struct GenerateRequest {
   int64_t n = 1;
   uint64_t seed = 0;
-  int64_t batch = 16;             ///< images at once: bounds the memory, changes no noise
-  std::optional<std::string> sampler = {};  ///< absent: tweedie.json's recommendation, else the folder's scheduler
-  std::optional<int64_t> steps = {};   ///< absent: the recommendation, else all of the scheduler's steps up to 1000
-  std::vector<int64_t> classes = {};   ///< one an image; empty: 0,1,2,... by image index if the model has classes
+  int64_t batch = 16;  ///< images at once: bounds the memory, changes no noise
+  std::optional<std::string> sampler =
+      {};  ///< absent: tweedie.json's recommendation, else the folder's scheduler
+  std::optional<int64_t> steps =
+      {};  ///< absent: the recommendation, else all of the scheduler's steps up to 1000
+  std::vector<int64_t> classes =
+      {};  ///< one an image; empty: 0,1,2,... by image index if the model has classes
   // Overrides of the folder's scheduler_config.json, one by one:
   std::optional<double> eta = {};
   std::optional<std::string> spacing = {}, variance_type = {};
   std::optional<int64_t> steps_offset = {};
   std::optional<bool> clip_sample = {};
-  bool rederive_eps = false;      ///< OpenAI's way: eps again from the clipped x0
+  bool rederive_eps = false;  ///< OpenAI's way: eps again from the clipped x0
   // Noise brought along: init [N,C,H,W], steps [S,N,C,H,W]; undefined draws it from the seed.
   at::Tensor noise_init = {}, noise_steps = {};
 };
@@ -35,15 +38,17 @@ struct GenerateRequest {
 struct Plan {
   std::string sampler;
   int64_t steps = 0;
-  int64_t nfe = 0;                 ///< network calls an image
-  bool recommended = false;        ///< sampler and steps came from tweedie.json
+  int64_t nfe = 0;           ///< network calls an image
+  bool recommended = false;  ///< sampler and steps came from tweedie.json
   SamplerOptions options;
   ProcessOptions process;
-  std::vector<int64_t> classes;    ///< n entries, or empty
-  std::vector<std::string> notes;  ///< what the user should know: which classes are drawn, a poor choice
+  std::vector<int64_t> classes;  ///< n entries, or empty
+  std::vector<std::string>
+      notes;  ///< what the user should know: which classes are drawn, a poor choice
 };
 
-/// Decides and checks everything before any work. Throws Error (user) naming the value and the choices.
+/// Decides and checks everything before any work. Throws Error (user) naming the value and the
+/// choices.
 Plan plan(const Model& model, const GenerateRequest& request);
 
 struct GenerateCallbacks {
@@ -54,14 +59,14 @@ struct GenerateCallbacks {
   ProgressFn progress = {};  ///< in network calls
 };
 
-/// Runs the plan batch by batch. Throws Error (interrupted) between steps once `cancel` is set: batches that were
-/// finished have been handed out. A model may be used by one thread at a time.
+/// Runs the plan batch by batch. Throws Error (interrupted) between steps once `cancel` is set:
+/// batches that were finished have been handed out. A model may be used by one thread at a time.
 void generate(Model& model, const GenerateRequest& request, const Plan& plan,
               const GenerateCallbacks& callbacks, const CancelToken& cancel = {});
 
 /// The short form: all images in memory.
-std::vector<Image> generate(Model& model, const GenerateRequest& request, const ProgressFn& progress = {},
-                            const CancelToken& cancel = {});
+std::vector<Image> generate(Model& model, const GenerateRequest& request,
+                            const ProgressFn& progress = {}, const CancelToken& cancel = {});
 
 /// Seconds that one network call of a batch of `batch` takes here (one warm-up, one timed).
 double seconds_per_call(Model& model, int64_t batch);

@@ -28,8 +28,10 @@ auto naming(const fs::path& file, Read&& read) {
 }
 
 std::pair<int64_t, int64_t> sample_size(const Json& size, const fs::path& file) {
-  if (size.is_number_integer() && size.get<int64_t>() > 0) return {size.get<int64_t>(), size.get<int64_t>()};
-  if (size.is_array() && size.size() == 2 && size[0].is_number_integer() && size[1].is_number_integer())
+  if (size.is_number_integer() && size.get<int64_t>() > 0)
+    return {size.get<int64_t>(), size.get<int64_t>()};
+  if (size.is_array() && size.size() == 2 && size[0].is_number_integer() &&
+      size[1].is_number_integer())
     return {size[0].get<int64_t>(), size[1].get<int64_t>()};
   fail("{}: sample_size is {}: expected a size or [height, width]", file.string(), size.dump());
 }
@@ -41,7 +43,8 @@ fs::path weights_file(const fs::path& folder) {
     fail("{}: Python pickles are not read; save it with safetensors (save_pretrained's default)",
          (folder / "diffusion_pytorch_model.bin").string());
   if (fs::exists(folder / "diffusion_pytorch_model.safetensors.index.json"))
-    fail("{}: sharded weights are not read", (folder / "diffusion_pytorch_model.safetensors.index.json").string());
+    fail("{}: sharded weights are not read",
+         (folder / "diffusion_pytorch_model.safetensors.index.json").string());
   fail("{}: no diffusion_pytorch_model.safetensors there", folder.string());
 }
 
@@ -50,7 +53,8 @@ fs::path weights_file(const fs::path& folder) {
 torch::Device device_of(const std::string& name) {
   if (name == "cpu") return torch::kCPU;
   if (name != "cuda") fail_unknown("device", name, {"cpu", "cuda"});
-  if (!torch::cuda::is_available()) fail("--device cuda: this LibTorch finds no CUDA device; known: cpu");
+  if (!torch::cuda::is_available())
+    fail("--device cuda: this LibTorch finds no CUDA device; known: cpu");
   return torch::kCUDA;
 }
 
@@ -77,7 +81,10 @@ Model load_model(const fs::path& folder, const std::string& device) {
   std::tie(model.height, model.width) = sample_size(options.sample_size, config_file);
   const torch::Device where = device_of(device);
   const fs::path weights = weights_file(unet);
-  naming(config_file, [&] { model.net = UNet(options); return 0; });
+  naming(config_file, [&] {
+    model.net = UNet(options);
+    return 0;
+  });
   load_state(*model.net, read_safetensors(weights), weights.string());
   model.net->to(where);
   model.net->eval();
@@ -90,7 +97,10 @@ Model load_model(const fs::path& folder, const std::string& device) {
 
   if (const fs::path card = folder / "tweedie.json"; fs::exists(card)) {
     model.card.emplace();
-    naming(card, [&] { from_json(read_json(card), *model.card); return 0; });
+    naming(card, [&] {
+      from_json(read_json(card), *model.card);
+      return 0;
+    });
   }
   return model;
 }

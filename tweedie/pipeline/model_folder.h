@@ -14,14 +14,15 @@ namespace tweedie {
 
 /// tweedie.json: what the diffusers files cannot say. A folder saved by Python has none.
 struct ModelCard {
-  std::string version;                ///< of the program that wrote it
-  std::vector<std::string> classes;   ///< names by index; empty = not named
-  std::optional<int64_t> null_class;  ///< the index that stands for "no class"; absent = there is none
-  std::string sampler = "ddim";       ///< recommended
-  int64_t steps = 50;                 ///< recommended
-  Json data = Json::object();         ///< where the images came from: source, split, count
-  Json training = Json::object();     ///< steps, images, seconds, precision, held-out loss
-  Json config = nullptr;              ///< the full resolved config
+  std::string version;               ///< of the program that wrote it
+  std::vector<std::string> classes;  ///< names by index; empty = not named
+  std::optional<int64_t>
+      null_class;                  ///< the index that stands for "no class"; absent = there is none
+  std::string sampler = "ddim";    ///< recommended
+  int64_t steps = 50;              ///< recommended
+  Json data = Json::object();      ///< where the images came from: source, split, count
+  Json training = Json::object();  ///< steps, images, seconds, precision, held-out loss
+  Json config = nullptr;           ///< the full resolved config
 
   template <class Self, class Field>
   static void visit(Self& self, Field&& field) {
@@ -38,11 +39,11 @@ struct ModelCard {
 
 /// A network with its process, ready to sample.
 struct Model {
-  std::string name;             ///< the folder's name
+  std::string name;  ///< the folder's name
   std::filesystem::path folder;
-  UNet net{nullptr};            ///< eval mode
+  UNet net{nullptr};                ///< eval mode
   Json scheduler = Json::object();  ///< scheduler_config.json as it stands
-  std::string scheduler_class;  ///< "DDPMScheduler", ...
+  std::string scheduler_class;      ///< "DDPMScheduler", ...
   std::optional<ModelCard> card;
   int64_t height = 0, width = 0;  ///< of the samples
 
@@ -50,17 +51,18 @@ struct Model {
   bool conditional() const { return options().num_class_embeds.has_value(); }
   /// Classes one can ask for: without the null class.
   int64_t class_count() const;
-  /// The process with the defaults of `sampler` ("ddpm", "ddim") for keys that the folder leaves out.
+  /// The process with the defaults of `sampler` ("ddpm", "ddim") for keys that the folder leaves
+  /// out.
   ProcessOptions process_options() const;
 };
 
-/// Opens a model folder, ours or diffusers', nested or flat. Throws Error (user) naming the file and what is wrong
-/// with it. `device` is "cpu" or "cuda".
+/// Opens a model folder, ours or diffusers', nested or flat. Throws Error (user) naming the file
+/// and what is wrong with it. `device` is "cpu" or "cuda".
 Model load_model(const std::filesystem::path& folder, const std::string& device = "cpu");
 
 /// Writes unet/, scheduler/, model_index.json and tweedie.json into `folder`, each atomically.
-void save_model(const std::filesystem::path& folder, const UNetOptions& net, const TensorMap& weights,
-                const ProcessOptions& process, const ModelCard& card);
+void save_model(const std::filesystem::path& folder, const UNetOptions& net,
+                const TensorMap& weights, const ProcessOptions& process, const ModelCard& card);
 
 /// "cpu" or "cuda" as a torch device; Error (user) for anything else or for CUDA that is not there.
 torch::Device device_of(const std::string& name);

@@ -16,14 +16,18 @@ constexpr int64_t kPreviewImages = 20, kPreviewSteps = 20;
 // The @split of a spec, "" if it has none.
 std::string split_of(const std::string& spec) {
   const size_t at = spec.rfind('@');
-  return at == std::string::npos || spec.find('/', at) != std::string::npos ? "" : spec.substr(at + 1);
+  return at == std::string::npos || spec.find('/', at) != std::string::npos ? ""
+                                                                            : spec.substr(at + 1);
 }
 
 DatasetPtr open_heldout(const DataOptions& data) {
   const std::string split = split_of(data.source);
-  if (!split.empty() && split != "train") return nullptr;  // @test or @all: nothing is left to hold out
-  const std::string spec = data.source.substr(0, data.source.size() - (split.empty() ? 0 : split.size() + 1));
-  const DatasetPtr test = open_dataset({.spec = spec, .split = Split::kTest, .holdout = data.holdout});
+  if (!split.empty() && split != "train")
+    return nullptr;  // @test or @all: nothing is left to hold out
+  const std::string spec =
+      data.source.substr(0, data.source.size() - (split.empty() ? 0 : split.size() + 1));
+  const DatasetPtr test =
+      open_dataset({.spec = spec, .split = Split::kTest, .holdout = data.holdout});
   return test->size() > 0 ? test : nullptr;
 }
 
@@ -32,8 +36,10 @@ void resolve(Config& config, const Dataset& data) {
   if (config.data.size.empty()) {
     const auto [height, width] = data.common_size();
     if (height == 0)
-      fail("[data] data.size: the images of {} differ in size; say the size to train at, such as [64, 64]",
-           config.data.source);
+      fail(
+          "[data] data.size: the images of {} differ in size; say the size to train at, such as "
+          "[64, 64]",
+          config.data.source);
     config.data.size = {height, width};
   }
   if (config.data.size.size() != 2 || config.data.size[0] < 1 || config.data.size[1] < 1)
@@ -49,26 +55,30 @@ void resolve(Config& config, const Dataset& data) {
     fail("[data] model.num_class_embeds is {} and {} has no classes: set it to null", *embeds,
          config.data.source);
   if (dropout && !embeds)
-    fail("[data] objective.label_dropout is {} and the network has no classes: set model.num_class_embeds",
-         config.objective.label_dropout);
+    fail(
+        "[data] objective.label_dropout is {} and the network has no classes: set "
+        "model.num_class_embeds",
+        config.objective.label_dropout);
   if (embeds && *embeds < classes + (dropout ? 1 : 0))
-    fail("[data] model.num_class_embeds is {}: {} has {} classes{}, so at least {} are needed", *embeds,
-         config.data.source, classes, dropout ? " and label_dropout needs one for no class" : "",
-         classes + (dropout ? 1 : 0));
+    fail("[data] model.num_class_embeds is {}: {} has {} classes{}, so at least {} are needed",
+         *embeds, config.data.source, classes,
+         dropout ? " and label_dropout needs one for no class" : "", classes + (dropout ? 1 : 0));
 }
 
 }  // namespace
 
 Config resumed_config(const fs::path& folder) {
   const fs::path file = folder / "config.json";
-  if (!fs::exists(file)) fail("{}: no such file; there is no run to resume, no checkpoint", file.string());
+  if (!fs::exists(file))
+    fail("{}: no such file; there is no run to resume, no checkpoint", file.string());
   return read_config(file);
 }
 
 Training::Training(Config config, fs::path folder, const std::string& device)
     : config_(std::move(config)), folder_(std::move(folder)) {
   if (config_.data.source.empty()) fail("[data] data.source is empty: say what to train on");
-  data_ = open_dataset({.spec = config_.data.source, .split = Split::kTrain, .holdout = config_.data.holdout});
+  data_ = open_dataset(
+      {.spec = config_.data.source, .split = Split::kTrain, .holdout = config_.data.holdout});
   heldout_ = open_heldout(config_.data);
   resolve(config_, *data_);
   net_ = UNet(config_.model);
@@ -92,38 +102,41 @@ Training::Training(Config config, fs::path folder, const std::string& device)
 
 std::vector<std::string> Training::facts() const {
   std::vector<std::string> lines = {"data        " + data_->describe()};
-  lines.push_back(heldout_ ? "held out    " + heldout_->describe() : "held out    nothing: no held-out loss");
+  lines.push_back(heldout_ ? "held out    " + heldout_->describe()
+                           : "held out    nothing: no held-out loss");
   const std::vector<std::string> skipped = data_->skipped();
   if (!skipped.empty())
-    lines.push_back(fmt::format("skipped     {} files, the first: {}", skipped.size(), skipped.front()));
+    lines.push_back(
+        fmt::format("skipped     {} files, the first: {}", skipped.size(), skipped.front()));
   for (const std::string& line : trainer_->plan().lines()) lines.push_back(line);
   return lines;
 }
 
-TrainState Training::run(const ProgressFn& progress, const NoticeFn& notice, const CancelToken& cancel,
-                         bool resume, bool force) {
+TrainState Training::run(const ProgressFn& progress, const NoticeFn& notice,
+                         const CancelToken& cancel, bool resume, bool force) {
   if (force && !resume) {
-    for (const char* left : {"checkpoints", "log.jsonl", "previews", "tensorboard", "unet", "scheduler",
-                             "model_index.json", "tweedie.json", "config.json"})
+    for (const char* left : {"checkpoints", "log.jsonl", "previews", "tensorboard", "unet",
+                             "scheduler", "model_index.json", "tweedie.json", "config.json"})
       fs::remove_all(folder_ / left);
   }
   require_writable(folder_);
-  return trainer_->run({.on_begin = [this] { write_json(folder_ / "config.json", to_json(config_)); },
-                        .progress = progress,
-                        .notice = notice,
-                        .on_checkpoint = [this](const TrainView& view) { save(view); },
-                        .on_preview = [this](const TrainView& view) { preview(view); }},
-                       cancel, resume);
+  return trainer_->run(
+      {.on_begin = [this] { write_json(folder_ / "config.json", to_json(config_)); },
+       .progress = progress,
+       .notice = notice,
+       .on_checkpoint = [this](const TrainView& view) { save(view); },
+       .on_preview = [this](const TrainView& view) { preview(view); }},
+      cancel, resume);
 }
 
 ModelCard Training::card(const TrainState& state) const {
   ModelCard card;
   card.version = TWEEDIE_VERSION;
   card.classes = config_.model.num_class_embeds ? data_->classes() : std::vector<std::string>{};
-  if (config_.objective.label_dropout > 0)
-    card.null_class = *config_.model.num_class_embeds - 1;
+  if (config_.objective.label_dropout > 0) card.null_class = *config_.model.num_class_embeds - 1;
   card.steps = std::min<int64_t>(card.steps, config_.process.num_train_timesteps);
-  card.data = {{"source", config_.data.source}, {"what", data_->describe()}, {"images", data_->size()}};
+  card.data = {
+      {"source", config_.data.source}, {"what", data_->describe()}, {"images", data_->size()}};
   card.training = {{"steps", state.step},
                    {"images", state.images},
                    {"seconds", state.seconds},
@@ -145,8 +158,8 @@ void Training::preview(const TrainView& view) const {
   model.card = card(view.state);
   std::tie(model.height, model.width) = std::pair(config_.data.size[0], config_.data.size[1]);
   const int64_t steps = std::min(kPreviewSteps, config_.process.num_train_timesteps);
-  const std::vector<Image> images =
-      generate(model, {.n = kPreviewImages, .batch = kPreviewImages, .sampler = "ddim", .steps = steps});
+  const std::vector<Image> images = generate(
+      model, {.n = kPreviewImages, .batch = kPreviewImages, .sampler = "ddim", .steps = steps});
   fs::create_directories(folder_ / "previews");
   const fs::path file = folder_ / "previews" / fmt::format("step_{:07}.png", view.state.step);
   write_image(file, tile(images, 10, 2), {{"tweedie", fmt::format("step {}", view.state.step)}});

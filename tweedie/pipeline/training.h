@@ -10,20 +10,21 @@
 
 namespace tweedie {
 
-/// Opens the data, builds the network and trains. The run folder holds the model (unet/, scheduler/, tweedie.json:
-/// the EMA weights), config.json (every key resolved), checkpoints/, log.jsonl, TensorBoard events and previews/.
+/// Opens the data, builds the network and trains. The run folder holds the model (unet/,
+/// scheduler/, tweedie.json: the EMA weights), config.json (every key resolved), checkpoints/,
+/// log.jsonl, TensorBoard events and previews/.
 class Training {
  public:
-  /// Checks everything and writes nothing. With `resume` an unset data.source means the run's own config.json:
-  /// see resumed_config. Throws Error (user) for what does not fit together.
+  /// Checks everything and writes nothing. With `resume` an unset data.source means the run's own
+  /// config.json: see resumed_config. Throws Error (user) for what does not fit together.
   Training(Config config, std::filesystem::path folder, const std::string& device = "cpu");
 
   const Config& config() const { return config_; }
   /// What is about to happen, a fact a line: data, parameters, memory, images, epochs, folder.
   std::vector<std::string> facts() const;
 
-  /// Trains until the budget is spent; see Trainer::run for what it throws. The model folder is written at every
-  /// checkpoint. `force` removes what an earlier run left in the folder.
+  /// Trains until the budget is spent; see Trainer::run for what it throws. The model folder is
+  /// written at every checkpoint. `force` removes what an earlier run left in the folder.
   TrainState run(const ProgressFn& progress, const NoticeFn& notice, const CancelToken& cancel,
                  bool resume = false, bool force = false);
 

@@ -13,11 +13,15 @@ constexpr int64_t kRows = 8, kAnimated = 64, kFrames = 50, kLastFrames = 33;
 }
 
 Way::Way(int64_t n, int64_t steps, int64_t every, bool animate)
-    : n_(n), steps_(steps), every_(every),
+    : n_(n),
+      steps_(steps),
+      every_(every),
       frame_every_(animate ? std::max<int64_t>(1, steps / kFrames) : 0) {}
 
 void Way::operator()(int64_t first, int64_t step, int64_t, const at::Tensor& x) {
-  const auto due = [&](int64_t every) { return every > 0 && (step % every == 0 || step == steps_); };
+  const auto due = [&](int64_t every) {
+    return every > 0 && (step % every == 0 || step == steps_);
+  };
   const int64_t limit = due(frame_every_) ? kAnimated : due(every_) ? kRows : 0;
   for (int64_t i = 0; i < x.size(0) && first + i < limit; ++i)
     pictures_[step].push_back(to_image(x[i]));

@@ -6,8 +6,9 @@
 //   Denoiser denoise = process.denoiser(net);                 // sampling
 //   x = ddim(denoise, noise.init(), process.levels(50), ...);
 //
-// Papers as cited in this room and in samplers/: DDPM arXiv 2006.11239, DDIM 2010.02502, IDDPM 2102.09672,
-// PD (progressive distillation) 2202.00512, LIN (zero terminal SNR) 2305.08891, VDM 2107.00630.
+// Papers as cited in this room and in samplers/: DDPM arXiv 2006.11239, DDIM 2010.02502, IDDPM
+// 2102.09672, PD (progressive distillation) 2202.00512, LIN (zero terminal SNR) 2305.08891, VDM
+// 2107.00630.
 #pragma once
 #include "tweedie/process/denoiser.h"
 #include "tweedie/process/options.h"

@@ -6,8 +6,8 @@
 #include <cmath>
 
 #include "tweedie/core/rng.h"
-#include "tweedie/data/probe.h"
 #include "tweedie/io/files.h"
+#include "tweedie/io/probe.h"
 #include "tweedie/losses/simple.h"
 #include "tweedie/nn/state.h"
 #include "tweedie/train/checks.h"

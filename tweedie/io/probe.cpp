@@ -1,15 +1,18 @@
-#include "tweedie/data/probe.h"
+#include "tweedie/io/probe.h"
 
 #include <cstdint>
-#include <cstring>
 #include <fstream>
 #include <string>
-#include <string_view>
+#include <utility>
+
+#include "tweedie/io/image_codecs.h"
 
 namespace tweedie {
 namespace {
 
-constexpr int kSegments = 4096;  // of a JPEG before its frame header: no file has that many
+constexpr int kSegments = 4096;  // of a file before what is looked for: no file has that many
+constexpr uint32_t kMostExif = 1 << 20;
+const std::string kExif("Exif\0\0", 6);
 
 // Bytes of a file at any place; a number that lies beyond the end makes ok() false and reads as 0.
 class Bytes {
@@ -49,28 +52,30 @@ class Bytes {
   bool ok_ = true;
 };
 
-// The orientation tag (0x0112) of the first directory of EXIF's TIFF at `at`; 1 without it.
-uint32_t orientation(Bytes bytes, uint64_t at) {
-  const bool big = bytes.text(at, 2) == "MM";
-  const auto number = [&](uint64_t offset, size_t n) {
-    return big ? bytes.big(at + offset, n) : bytes.little(at + offset, n);
-  };
-  const uint64_t directory = number(4, 4);
-  const uint32_t entries = number(directory, 2);
-  for (uint32_t i = 0; bytes.ok() && i < entries; ++i)
-    if (number(directory + 2 + 12 * i, 2) == 0x0112) return number(directory + 2 + 12 * i + 8, 2);
-  return 1;
+PictureShape turned(PictureShape shape, int orientation) {
+  if (orientation >= 5) std::swap(shape.height, shape.width);
+  return shape;
 }
 
 PictureShape probe_png(Bytes& bytes) {
   const uint32_t color = bytes.big(25, 1);  // 0 grey, 4 grey with alpha
-  return {static_cast<int>(bytes.big(20, 4)), static_cast<int>(bytes.big(16, 4)),
-          color == 0 || color == 4 ? 1 : 3};
+  const PictureShape stored{static_cast<int>(bytes.big(20, 4)), static_cast<int>(bytes.big(16, 4)),
+                            color == 0 || color == 4 ? 1 : 3};
+  uint64_t at = 8;  // chunks: length, name, data, checksum
+  for (int chunk = 0; chunk < kSegments && bytes.ok(); ++chunk) {
+    const uint32_t length = bytes.big(at, 4);
+    const std::string name = bytes.text(at + 4, 4);
+    if (name == "eXIf" && length <= kMostExif)
+      return turned(stored, codec::exif_orientation(bytes.text(at + 8, length)));
+    if (name == "IDAT" || name == "IEND") break;
+    at += 12 + uint64_t{length};
+  }
+  return stored;
 }
 
 // Walks the segments to the frame header.
 PictureShape probe_jpeg(Bytes& bytes) {
-  uint32_t turned = 1;
+  int orientation = 1;
   uint64_t at = 2;
   for (int segment = 0; segment < kSegments && bytes.ok() && bytes.big(at, 1) == 0xff; ++segment) {
     const uint32_t marker = bytes.big(at + 1, 1);
@@ -81,15 +86,12 @@ PictureShape probe_jpeg(Bytes& bytes) {
     const uint32_t length = bytes.big(at + 2, 2);
     const bool frame =
         marker >= 0xc0 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc;
-    if (frame) {
-      const int height = static_cast<int>(bytes.big(at + 5, 2)),
-                width = static_cast<int>(bytes.big(at + 7, 2));
-      const int channels = bytes.big(at + 9, 1) == 1 ? 1 : 3;
-      return turned >= 5 && turned <= 8 ? PictureShape{width, height, channels}
-                                        : PictureShape{height, width, channels};
-    }
-    if (marker == 0xe1 && length >= 16 && bytes.text(at + 4, 6) == std::string("Exif\0\0", 6))
-      turned = orientation(bytes, at + 10);
+    if (frame)
+      return turned({static_cast<int>(bytes.big(at + 5, 2)), static_cast<int>(bytes.big(at + 7, 2)),
+                     bytes.big(at + 9, 1) == 1 ? 1 : 3},
+                    orientation);
+    if (marker == 0xe1 && length >= 8 && bytes.text(at + 4, 6) == kExif)
+      orientation = codec::exif_orientation(bytes.text(at + 10, length - 8));
     at += 2 + length;
   }
   return {};
@@ -104,9 +106,19 @@ PictureShape probe_webp(Bytes& bytes) {
     const uint32_t sizes = bytes.little(21, 4);
     return {static_cast<int>(sizes >> 14 & 0x3fff) + 1, static_cast<int>(sizes & 0x3fff) + 1, 3};
   }
-  if (kind == "VP8X")
-    return {static_cast<int>(bytes.little(27, 3)) + 1, static_cast<int>(bytes.little(24, 3)) + 1,
-            3};
+  if (kind != "VP8X") return {};
+  const PictureShape stored{static_cast<int>(bytes.little(27, 3)) + 1,
+                            static_cast<int>(bytes.little(24, 3)) + 1, 3};
+  if (!(bytes.little(20, 1) & 8)) return stored;  // no EXIF chunk
+  uint64_t at = 12;
+  for (int chunk = 0; chunk < kSegments && bytes.ok(); ++chunk) {
+    const uint32_t length = bytes.little(at + 4, 4);
+    if (bytes.text(at, 4) == "EXIF" && length <= kMostExif) {
+      const std::string exif = bytes.text(at + 8, length);
+      return turned(stored, codec::exif_orientation(exif.substr(exif.starts_with(kExif) ? 6 : 0)));
+    }
+    at += 8 + uint64_t{length} + length % 2;
+  }
   return {};
 }
 
