@@ -120,6 +120,9 @@ Facts of_dataset(const std::string& spec, const std::string& out, bool force) {
   const DatasetPtr data = open_dataset({.spec = spec, .split = Split::kAll});
   const auto [height, width] = data->common_size();
   const int channels = data->common_channels();
+  ProgressBar bar("reading");
+  data->read_all(std::ref(bar), interrupts());
+  bar.finish();
   const std::vector<std::string> classes = data->classes(), skipped = data->skipped();
   Facts facts = {{"kind", "dataset"},
                  {"what", data->describe()},
@@ -127,6 +130,7 @@ Facts of_dataset(const std::string& spec, const std::string& out, bool force) {
                  {"size", hw(height, width)},
                  {"channels", channels > 0 ? Json(channels) : Json("various")},
                  {"classes", classes},
+                 {"changed", data->notes()},
                  {"skipped", skipped}};
   if (!out.empty()) {
     // Evenly spread, so that every class has its chance.

@@ -67,6 +67,18 @@ TEST_F(SampleCommand, WritesAFolderAStripAnAnimationAndTensors) {
   EXPECT_TRUE(at::equal(tensors.at("samples"), tensors.at("raw").clamp(-1, 1)));
 }
 
+TEST_F(SampleCommand, TheFolderDecidesAboutClippingUnlessAFlagDoes) {
+  const auto largest = [&](const std::string& flags) {
+    const Outcome outcome =
+        tweedie("sample m --force --n 2 --steps 3 --save-tensor t.safetensors " + flags);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return read_safetensors(scratch / "t.safetensors").at("raw").abs().max().item<double>();
+  };
+  EXPECT_LE(largest(""), 1.0001) << "clip_sample is true in the folder";
+  EXPECT_GT(largest("--no-clip"), 1.5) << "an untrained network's x_0 is far outside";
+  EXPECT_LE(largest("--clip"), 1.0001);
+}
+
 TEST_F(SampleCommand, AFailedWriteIsExitOneNamesTheFileAndLeavesNothing) {
   const size_t before = entries();
   const Outcome limit =

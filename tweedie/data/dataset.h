@@ -33,6 +33,8 @@ class Dataset {
   virtual std::vector<std::string> skipped() const { return {}; }
   /// What reading changed so far, each with the number of files: "16 bit reduced to 8: 3 files".
   virtual std::vector<std::string> notes() const { return {}; }
+  /// Reads what is only read when it is asked for, so that skipped() and notes() are complete.
+  virtual void read_all(const ProgressFn&, const CancelToken&) const {}
 };
 using DatasetPtr = std::shared_ptr<const Dataset>;
 

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include <algorithm>
+#include <chrono>
 #include <set>
 
 #include "tweedie/core/error.h"
@@ -223,6 +224,17 @@ std::string FolderDataset::describe() const {
                      classes_.empty()
                          ? "no classes"
                          : counted(static_cast<int64_t>(classes_.size()), "class", "classes"));
+}
+
+void FolderDataset::read_all(const ProgressFn& progress, const CancelToken& cancel) const {
+  const auto start = std::chrono::steady_clock::now();
+  for (int64_t i = 0; i < size(); ++i) {
+    cancel.check();
+    get(i);
+    const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+    if (progress)
+      progress({.done = i + 1, .total = size(), .unit = "picture", .seconds = seconds.count()});
+  }
 }
 
 }  // namespace tweedie

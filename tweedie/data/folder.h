@@ -30,6 +30,7 @@ class FolderDataset : public Dataset {
   std::string describe() const override;
   std::vector<std::string> skipped() const override;
   std::vector<std::string> notes() const override;
+  void read_all(const ProgressFn& progress, const CancelToken& cancel) const override;
 
  private:
   bool is_unreadable(int64_t index) const;

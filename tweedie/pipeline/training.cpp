@@ -120,13 +120,18 @@ TrainState Training::run(const ProgressFn& progress, const NoticeFn& notice,
       fs::remove_all(folder_ / left);
   }
   require_writable(folder_);
-  return trainer_->run(
-      {.on_begin = [this] { write_json(folder_ / "config.json", to_json(config_)); },
-       .progress = progress,
-       .notice = notice,
-       .on_checkpoint = [this](const TrainView& view) { save(view); },
-       .on_preview = [this](const TrainView& view) { preview(view); }},
-      cancel, resume);
+  const TrainState state =
+      trainer_->run({.on_begin = [this] { write_json(folder_ / "config.json", to_json(config_)); },
+                     .progress = progress,
+                     .notice = notice,
+                     .on_checkpoint = [this](const TrainView& view) { save(view); },
+                     .on_preview = [this](const TrainView& view) { preview(view); }},
+                    cancel, resume);
+  if (notice) {
+    for (const std::string& line : data_->notes()) notice("images changed: " + line);
+    for (const std::string& line : data_->skipped()) notice("skipped: " + line);
+  }
+  return state;
 }
 
 ModelCard Training::card(const TrainState& state) const {
