@@ -4,8 +4,10 @@ include(CMakePackageConfigHelpers)
 set(package "${CMAKE_INSTALL_LIBDIR}/cmake/tweedie")
 
 install(TARGETS tweedie EXPORT tweedieTargets ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
-# The program finds LibTorch where the build found it.
-set_target_properties(tweedie_cli PROPERTIES INSTALL_RPATH_USE_LINK_PATH ON)
+# The program finds LibTorch where the build found it; CMake's own choice of such paths leaves out
+# those below the source tree, where the private virtual environment lies.
+get_filename_component(torch_libraries "${Torch_DIR}/../../../lib" ABSOLUTE)
+set_target_properties(tweedie_cli PROPERTIES INSTALL_RPATH "${torch_libraries}")
 install(TARGETS tweedie_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY tweedie/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tweedie
   FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN "pch.h" EXCLUDE)

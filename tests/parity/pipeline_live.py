@@ -83,11 +83,11 @@ def main():
                         "model.num_class_embeds=null", "objective.label_dropout=0"], check=True)
         init, noises = torch.randn(N, 3, 16, 16), torch.randn(20, N, 3, 16, 16)
         check("DDIMPipeline, 10 steps", ours(program, run, "ddim", 10, init, noises, folder),
-              by_pipeline(DDIMPipeline.from_pretrained(run), 10, init, noises, dict(eta=0.0)))
+              by_pipeline(DDIMPipeline.from_pretrained(run, low_cpu_mem_usage=False), 10, init, noises, dict(eta=0.0)))
         check("DDPMPipeline, 20 steps", ours(program, run, "ddpm", 20, init, noises, folder),
-              by_pipeline(DDPMPipeline.from_pretrained(run), 20, init, noises, {}))
+              by_pipeline(DDPMPipeline.from_pretrained(run, low_cpu_mem_usage=False), 20, init, noises, {}))
 
-        unet = UNet2DModel.from_pretrained(bundled, subfolder="unet")
+        unet = UNet2DModel.from_pretrained(bundled, subfolder="unet", low_cpu_mem_usage=False)
         labels = torch.tensor([0, 3, 7, 10])
         init, noises = torch.randn(N, 1, 28, 28), torch.randn(20, N, 1, 28, 28)
         for sampler, scheduler, steps in (("ddim", DDIMScheduler, 10), ("ddpm", DDPMScheduler, 20)):
