@@ -73,8 +73,13 @@ void print(const std::string& line) {
     fail_system("standard output: {}", std::strerror(errno));
 }
 
+// A path need not be UTF-8.
+std::string text_of(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
 void print_json(const Json& json) {
-  if (std::printf("%s\n", json.dump().c_str()) < 0)
+  if (std::printf("%s\n", text_of(json).c_str()) < 0)
     fail_system("standard output: {}", std::strerror(errno));
 }
 
@@ -105,15 +110,16 @@ void ProgressBar::operator()(const Progress& p) {
 
   std::string line = label_;
   if (p.total > 0) {
-    const double share = static_cast<double>(p.done) / static_cast<double>(p.total);
+    const int64_t done = std::min(p.done, p.total);  // a step can end after its minutes
+    const double share = static_cast<double>(done) / static_cast<double>(p.total);
     if (terminal) {
       const int width = 24, full = static_cast<int>(share * width);
       line += " [" + std::string(full, '#') + std::string(width - full, '.') + "]";
     }
     line += fmt::format(" {}/{} {}s", p.done, p.total, p.unit);
-    if (p.seconds > 0 && p.done > 0)
+    if (p.seconds > 0 && done > 0)
       line += fmt::format("  {:.3g}/s  ETA {}", p.done / p.seconds,
-                          duration(p.seconds / p.done * (p.total - p.done)));
+                          duration(p.seconds / done * (p.total - done)));
   } else {
     line += fmt::format(" {} {}s  {}", p.done, p.unit, duration(p.seconds));
   }
@@ -137,7 +143,8 @@ void require_free(const std::string& path, bool force) {
   if (!force && fs::exists(path, error) &&
       !(fs::is_directory(path, error) && fs::is_empty(path, error)))
     fail("{}: exists already; choose another name, or --force to replace it", path);
-  fs::path folder = fs::path(path).parent_path();
+  if (fs::is_directory(path, error)) return require_writable(path);
+  const fs::path folder = fs::path(path).parent_path();
   require_writable(folder.empty() ? "." : folder);
 }
 

@@ -30,6 +30,8 @@ void notice(const std::string& line);
 /// A line of result on standard output; silent with --json and --quiet.
 void print(const std::string& line);
 /// The one JSON object of --json.
+/// JSON on one line; bytes that are not UTF-8 are replaced.
+std::string text_of(const Json& json);
 void print_json(const Json& json);
 
 /// A bar with rate, ETA and values on a terminal, a line every ten seconds elsewhere. Silent with

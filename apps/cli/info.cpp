@@ -9,6 +9,7 @@
 #include "tweedie/nn/state.h"
 #include "tweedie/pipeline/config.h"
 #include "tweedie/pipeline/model_folder.h"
+#include "tweedie/train/checkpoint.h"
 
 namespace fs = std::filesystem;
 
@@ -17,8 +18,8 @@ namespace {
 
 using Facts = std::vector<std::pair<std::string, Json>>;
 
-std::string text_of(const Json& value) {
-  return value.is_string() ? value.get<std::string>() : value.dump();
+std::string shown(const Json& value) {
+  return value.is_string() ? value.get<std::string>() : text_of(value);
 }
 
 void show(const Facts& facts) {
@@ -27,21 +28,26 @@ void show(const Facts& facts) {
     for (const auto& [name, value] : facts) json[name] = value;
     return print_json(json);
   }
-  for (const auto& [name, value] : facts) print(fmt::format("{:<12} {}", name, text_of(value)));
+  for (const auto& [name, value] : facts) print(fmt::format("{:<12} {}", name, shown(value)));
 }
 
 std::string hw(int64_t height, int64_t width) {
   return height > 0 ? fmt::format("{}x{}", height, width) : "various";
 }
 
+// The number under `key`, 0 where there is none.
+double number(const Json& json, const char* key) {
+  return json.contains(key) && json[key].is_number() ? json[key].get<double>() : 0;
+}
+
 // "2344 steps, 300032 images, 1:10:02, fp32, held-out loss 0.0412"
 std::string training_line(const Json& training) {
   if (!training.contains("steps")) return training.dump();
-  std::string line = fmt::format(
-      "{} steps, {} images, {}, {}", training.value("steps", 0), training.value("images", 0),
-      duration(training.value("seconds", 0.0)), training.value("precision", "fp32"));
+  std::string line = fmt::format("{} steps, {} images, {}", number(training, "steps"),
+                                 number(training, "images"), duration(number(training, "seconds")));
+  if (training.contains("precision")) line += ", " + shown(training["precision"]);
   if (training.contains("heldout"))
-    line += fmt::format(", held-out loss {:.4f}", training["heldout"].value("all", 0.0));
+    line += fmt::format(", held-out loss {:.4f}", number(training["heldout"], "all"));
   return line;
 }
 
@@ -69,8 +75,10 @@ Facts of_model(const fs::path& folder) {
   if (!card.classes.empty())
     facts.emplace_back("names", fmt::format("{}", fmt::join(card.classes, ", ")));
   if (card.null_class) facts.emplace_back("null class", *card.null_class);
-  facts.emplace_back("data",
-                     common.json ? card.data : Json(card.data.value("what", card.data.dump())));
+  facts.emplace_back(
+      "data", common.json
+                  ? card.data
+                  : Json(card.data.contains("what") ? shown(card.data["what"]) : card.data.dump()));
   facts.emplace_back("training", common.json ? card.training : Json(training_line(card.training)));
   facts.emplace_back("recommended",
                      fmt::format("--sampler {} --steps {}", card.sampler, card.steps));
@@ -152,8 +160,32 @@ bool is_model(const fs::path& path) {
          fs::exists(path / "config.json");
 }
 
+Facts of_checkpoint(const fs::path& folder) {
+  TrainState state;
+  from_json(read_json(folder / "state.json"), state);
+  Facts facts = {{"kind", "checkpoint"},
+                 {"folder", folder.string()},
+                 {"training", fmt::format("{} steps, {} images, {}, {}", state.step, state.images,
+                                          duration(state.seconds), state.precision)}};
+  if (state.heldout) facts.emplace_back("held-out loss", to_json(*state.heldout));
+  facts.emplace_back("resumed by", "tweedie train --resume --out " +
+                                       fs::absolute(folder).parent_path().parent_path().string());
+  return facts;
+}
+
+// A run whose first checkpoint is still to come has a config.json of ours and no model.
+bool is_young_run(const fs::path& folder) {
+  return fs::exists(folder / "log.jsonl") && !fs::exists(folder / "unet");
+}
+
 Facts facts_of(const std::string& thing, const std::string& out, bool force) {
   std::error_code error;
+  if (fs::exists(fs::path(thing) / "state.json", error)) return of_checkpoint(thing);
+  if (is_young_run(thing))
+    return {{"kind", "run"},
+            {"folder", thing},
+            {"model", "none yet: it is written with the first checkpoint"},
+            {"config", to_json(read_config(thing + "/config.json"))}};
   if (fs::is_directory(thing, error) && is_model(thing)) return of_model(thing);
   if (fs::is_regular_file(thing, error)) {
     const std::string extension = fs::path(thing).extension().string();

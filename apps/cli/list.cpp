@@ -59,6 +59,7 @@ void add_list(CLI::App& app) {
   verb.add_option("what", *what, fmt::format("{}", fmt::join(kinds, ", ")))->required();
   add_common(verb);
   verb.callback([what, kinds] {
+    apply_common();
     const auto found = lists().find(*what);
     if (found == lists().end()) fail_unknown("list", *what, kinds);
     const Entries entries = found->second();

@@ -15,6 +15,12 @@ int report(const std::string& message, int code) {
   return code;
 }
 
+// 0 if all of standard output arrived.
+int flushed() {
+  if (std::fflush(stdout) == 0 && !std::ferror(stdout)) return 0;
+  return report(std::string("standard output: ") + std::strerror(errno), 1);
+}
+
 std::vector<std::string> flags_of(const CLI::App& verb) {
   std::vector<std::string> names;
   for (const CLI::Option* option : verb.get_options())
@@ -59,16 +65,14 @@ int main(int argc, char** argv) {
   tweedie::cli::interrupts();
   try {
     app.parse(argc, argv);
-    if (std::fflush(stdout) != 0 || std::ferror(stdout))
-      return report(std::string("standard output: ") + std::strerror(errno), 1);
-    return 0;
+    return flushed();
   } catch (const CLI::CallForHelp&) {
     const CLI::App* verb = app.get_subcommands().empty() ? &app : app.get_subcommands().front();
     std::fputs(verb->help().c_str(), stdout);
-    return std::fflush(stdout) == 0 ? 0 : 1;
+    return flushed();
   } catch (const CLI::CallForVersion&) {
     std::puts(TWEEDIE_VERSION);
-    return 0;
+    return flushed();
   } catch (const CLI::ParseError& e) {
     return report_usage(app, e);
   } catch (const Error& e) {

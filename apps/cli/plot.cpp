@@ -34,14 +34,18 @@ Chart training_chart(const fs::path& run) {
   for (std::string line; std::getline(lines, line);) {
     const Json entry = Json::parse(line, nullptr, false);
     if (!entry.is_object() || !entry.contains("images")) continue;
+    if (!entry["images"].is_number())
+      fail("{}: images is {}", log.string(), entry["images"].dump());
     const double images = entry["images"].get<double>();
     if (const auto value = entry.find("loss"); value != entry.end() && value->is_number()) {
       mean = 0.9 * mean + 0.1 * value->get<double>();
       weight = 0.9 * weight + 0.1;  // Adam's correction of a mean that began at 0
       loss.points.emplace_back(images, mean / weight);
     }
-    if (const auto value = entry.find("heldout"); value != entry.end() && value->is_object())
-      heldout.points.emplace_back(images, value->value("all", 0.0));
+    if (const auto value = entry.find("heldout"); value != entry.end() && value->is_object() &&
+                                                  value->contains("all") &&
+                                                  value->at("all").is_number())
+      heldout.points.emplace_back(images, value->at("all").get<double>());
   }
   if (loss.points.empty()) fail("{}: holds no losses", log.string());
   Chart chart{.title = "L_simple", .x_label = "images seen", .y_label = "loss", .log_y = true};
@@ -73,6 +77,7 @@ Image noising(const PlotFlags& flags) {
 }
 
 void plot(const PlotFlags& flags) {
+  apply_common();
   require_free(flags.out, flags.force);
   if (flags.what == "training") {
     write_chart(flags.out, training_chart(flags.from));

@@ -1,5 +1,6 @@
 // tweedie sample: draws images from a model.
 #include <filesystem>
+#include <set>
 
 #include "cli.h"
 #include "tweedie/data/loader.h"
@@ -35,7 +36,6 @@ void read_classes(const Model& model, const std::string& list, GenerateRequest& 
   std::vector<int64_t> classes;
   for (const std::string& name : CLI::detail::split(list, ','))
     classes.push_back(class_index(model, name));
-  if (classes.size() == 1) classes.assign(request.n, classes.front());
   request.classes = std::move(classes);
 }
 
@@ -48,7 +48,7 @@ ImageText description(const Model& model, const GenerateRequest& request, const 
   if (image >= 0) json["image"] = image;
   if (image >= 0 && !plan.classes.empty()) json["class"] = class_name(model, plan.classes[image]);
   if (request.noise_init.defined()) json["noise"] = "from a file";
-  return {{"tweedie", json.dump()}, {"Software", std::string("tweedie ") + TWEEDIE_VERSION}};
+  return {{"tweedie", text_of(json)}, {"Software", std::string("tweedie ") + TWEEDIE_VERSION}};
 }
 
 void announce(Model& model, const GenerateRequest& request, const Plan& plan) {
@@ -65,10 +65,41 @@ void announce(Model& model, const GenerateRequest& request, const Plan& plan) {
   notice(line);
 }
 
+bool way_wanted(const SampleFlags& flags) { return flags.every > 0 || !flags.animate.empty(); }
+
+// Before the work: each free or to be replaced, and no two the same file.
+void check_outputs(const std::vector<std::string>& paths, bool to_folder, bool force) {
+  std::set<fs::path> seen;
+  for (const std::string& path : paths) {
+    if (path.empty()) continue;
+    if (!seen.insert(fs::weakly_canonical(fs::absolute(path))).second)
+      fail("{}: two of --out, --save-tensor, --animate and --every would write this file", path);
+    const bool inside = to_folder && fs::path(path).parent_path() == fs::path(paths.front());
+    if (!inside) require_free(path, force);
+  }
+}
+
+// Makes the folder, or takes the numbered pictures of an earlier run out of it.
+void clear_pictures(const fs::path& folder) {
+  fs::create_directories(folder);
+  std::vector<fs::path> old;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (name.size() >= 10 && entry.path().extension() == ".png" &&
+        name.find_first_not_of("0123456789") == name.size() - 4)
+      old.push_back(entry.path());
+  }
+  for (const fs::path& path : old) fs::remove(path);
+}
+
 void sample(SampleFlags& flags) {
   apply_common();
   GenerateRequest& request = flags.request;
   const bool to_folder = !flags.out.empty() && !is_image_file(flags.out);
+  if (const fs::path extension = fs::path(flags.out).extension();
+      to_folder && !extension.empty() && !fs::is_directory(flags.out))
+    fail("--out {}: unknown extension {}; known: .png, .jpg, .jpeg, .webp, or a folder without one",
+         flags.out, extension.string());
   if (flags.out.empty() && flags.save_tensor.empty()) flags.out = "samples.png";
   std::string way_file;
   if (flags.every > 0) {
@@ -76,15 +107,18 @@ void sample(SampleFlags& flags) {
     way_file = to_folder ? (base / "way.png").string()
                          : (base.parent_path() / (base.stem().string() + "-way.png")).string();
   }
-  for (const std::string& path :
-       {flags.out, flags.save_tensor, flags.animate, to_folder ? "" : way_file})
-    if (!path.empty()) require_free(path, flags.force);
   if (!flags.animate.empty()) require_animation(flags.animate);
   if (!flags.noise.empty()) read_noise(flags.noise, request);
 
   Model model = load_model(find_model(flags.model), common.device);
   if (!flags.classes.empty()) read_classes(model, flags.classes, request);
   const Plan planned = plan(model, request);
+  const bool pictures = !flags.out.empty() || way_wanted(flags);
+  if (const int64_t channels = model.options().in_channels;
+      pictures && channels != 1 && channels != 3)
+    fail("{} has {} channels, which is no picture: --save-tensor without --out saves the numbers",
+         model.name, channels);
+  check_outputs({flags.out, flags.save_tensor, flags.animate, way_file}, to_folder, flags.force);
   announce(model, request, planned);
 
   const int64_t columns = flags.columns > 0 ? flags.columns
@@ -95,9 +129,13 @@ void sample(SampleFlags& flags) {
   std::vector<std::string> files;
   std::vector<Tensor> raw;
   Way way(request.n, planned.steps, flags.every, !flags.animate.empty());
-  if (to_folder) fs::create_directories(flags.out);
+  if (to_folder) clear_pictures(flags.out);
+  int64_t finished = 0;
 
   const auto keep = [&](int64_t first, const Tensor& x) {
+    finished += x.size(0);
+    if (!flags.save_tensor.empty()) raw.push_back(x.clone());
+    if (flags.out.empty()) return;
     for (int64_t i = 0; i < x.size(0); ++i) {
       const Image image = to_image(x[i]);
       if (to_folder) {
@@ -107,7 +145,6 @@ void sample(SampleFlags& flags) {
         images.push_back(image);
       }
     }
-    if (!flags.save_tensor.empty()) raw.push_back(x.clone());
   };
   ProgressBar bar("sampling");
   GenerateCallbacks callbacks = {.images = keep, .way = {}, .progress = std::ref(bar)};
@@ -145,7 +182,7 @@ void sample(SampleFlags& flags) {
   for (const std::string& file : to_folder ? std::vector<std::string>{flags.out} : files)
     print("wrote " + file);
   if (common.json)
-    print_json({{"n", request.n},
+    print_json({{"n", finished},
                 {"seed", request.seed},
                 {"sampler", planned.sampler},
                 {"steps", planned.steps},
@@ -172,7 +209,8 @@ void add_sample(CLI::App& app) {
   verb.add_option("--out", flags->out,
                   "a picture (grid) or a folder (a PNG each); default samples.png");
   verb.add_option("--class", flags->classes,
-                  "index, name or none: one for all images, or a list A,B,... of n");
+                  "index, name or none: one for all images, or a list A,B,... of n")
+      ->check([](const std::string& list) { return list.empty() ? "empty" : ""; });
   verb.add_option("--sampler", request.sampler,
                   "see tweedie list samplers; default: the model's own");
   verb.add_option("--steps", request.steps, "network evaluations along the way");
@@ -181,11 +219,13 @@ void add_sample(CLI::App& app) {
   verb.add_option("--steps-offset", request.steps_offset, "added to leading timesteps");
   verb.add_option("--variance", request.variance_type,
                   "fixed_small, fixed_large, ...: ddpm's step variance");
-  verb.add_flag_callback(
+  CLI::Option* clip = verb.add_flag_callback(
       "--clip", [flags] { flags->request.clip_sample = true; },
       "clip the estimate of x_0 to the data range, whatever the folder says");
   verb.add_flag_callback(
-      "--no-clip", [flags] { flags->request.clip_sample = false; }, "do not clip it");
+          "--no-clip", [flags] { flags->request.clip_sample = false; },
+          "neither clip nor threshold it")
+      ->excludes(clip);
   verb.add_option("--clip-eps",
                   "rederive: eps again from the clipped x_0; keep: as the network said")
       ->check(CLI::IsMember({"keep", "rederive"}))

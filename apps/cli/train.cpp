@@ -53,6 +53,8 @@ void train(const TrainFlags& flags) {
   apply_common();
   if (flags.out.empty()) fail("train: --out DIR is missing: where the run is written");
   std::error_code error;
+  if (fs::exists(flags.out, error) && !fs::is_directory(flags.out, error))
+    fail("{}: a file; --out names the run's folder", flags.out);
   const bool used = fs::exists(flags.out, error) &&
                     !(fs::is_directory(flags.out, error) && fs::is_empty(flags.out));
   if (used && !flags.resume && !flags.force)
@@ -62,7 +64,7 @@ void train(const TrainFlags& flags) {
   Training training(config_of(flags), flags.out, common.device);
   for (const std::string& line : training.facts()) notice(line);
   if (flags.config.empty() && !flags.resume)
-    notice("config      " + to_json(training.config().model).dump());
+    notice("config      " + text_of(to_json(training.config())));
 
   ProgressBar bar("training");
   const TrainState state =

@@ -77,6 +77,13 @@ TEST_F(BadInput, Flags) {
   expect("sample plain --animate way.gif", {"way.gif", ".webp"});
   expect("sample plain --columns 0", {"--columns"});
   expect("sample plain extra", {"extra"});
+  expect("sample plain --n 99999999999", {"--n 99999999999"});
+  expect("sample plain --sampler ddpm --eta 0.5", {"--eta", "ddpm", "ddim"});
+  expect("sample plain --variance fixed_large", {"--variance", "ddim", "ddpm"});
+  expect("sample plain --spacing linspace --steps-offset 9", {"--steps-offset 9", "linspace"});
+  expect("sample plain --clip --no-clip", {"--clip"});
+  expect("list samplers --device tpu", {"'tpu'"});
+  expect("plot noising plain --out a.png --device tpu", {"'tpu'"});
 }
 
 TEST_F(BadInput, Classes) {
@@ -84,6 +91,8 @@ TEST_F(BadInput, Classes) {
   expect("sample classes --class 3", {"--class 3", "0..2"});
   expect("sample classes --class kind9", {"'kind9'", "kind0"});
   expect("sample classes --n 4 --class 0,1", {"2 entries", "4"});
+  expect("sample classes --n -1 --class 1", {"--n", "-1"});
+  expect("sample classes --class ''", {"--class"});
 }
 
 TEST_F(BadInput, Outputs) {
@@ -92,6 +101,11 @@ TEST_F(BadInput, Outputs) {
   expect("sample plain --out config.json/x.png", {"config.json"});
   expect("sample plain --out /proc/x.png", {"/proc"});
   expect("sample plain --save-tensor exists.png", {"exists.png", "--force"});
+  expect("sample plain --out grid.gif", {"grid.gif", ".gif", ".png"});
+  expect("sample plain --out a.png --animate ./a.png", {"a.png", "--animate"});
+  expect("sample plain --out w.png --every 1 --save-tensor w-way.png", {"w-way.png"});
+  expect("sample nothing-here --out new/x.png", {"nothing-here"});
+  EXPECT_FALSE(fs::exists(*scratch / "new"));
   EXPECT_EQ(read_image(*scratch / "exists.png").width, 1);
 }
 
@@ -112,6 +126,25 @@ TEST_F(BadInput, ModelFolders) {
   expect("sample f", {"linaer", "did you mean linear?"});
   broken("g", "scheduler/scheduler_config.json", R"({"prediction_type": "noise"})");
   expect("sample g", {"noise", "epsilon"});
+  broken("i", "scheduler/scheduler_config.json", "[]");
+  expect("sample i", {"scheduler_config.json"});
+  broken("j", "scheduler/scheduler_config.json", R"({"_class_name": 5})");
+  expect("info j", {"scheduler_config.json"});
+  broken("k", "tweedie.json", R"({"steps": "x"})");
+  expect("info k", {"tweedie.json", "steps"});
+  broken("l", "tweedie.json", R"({"data": []})");
+  expect("info l", {"tweedie.json", "[]"});
+  broken("m", "tweedie.json", R"({"null_class": 0})");
+  expect("sample m", {"tweedie.json"});
+  fs::copy(*scratch / "classes", *scratch / "n", fs::copy_options::recursive);
+  for (const char* null_class : {"-3", "0", "999"}) {
+    write_file(*scratch / "n/tweedie.json", fmt::format(R"({{"null_class": {}}})", null_class));
+    expect("sample n", {"tweedie.json", "null_class is", null_class});
+  }
+  write_file(*scratch / "n/tweedie.json", R"({"classes": ["a", "b", "c", "d", "e"]})");
+  expect("sample n", {"tweedie.json", "5 names"});
+  make_model(*scratch / "two", 0, "", 2);
+  expect("sample two", {"2 channels", "--save-tensor"});
   fs::copy(*scratch / "plain", *scratch / "h", fs::copy_options::recursive);
   TensorMap weights;
   for (const auto& [name, tensor] :
@@ -169,6 +202,10 @@ TEST_F(BadInput, Training) {
   expect("train config.json --out r --set objective.label_dropout=2", {"label_dropout"});
   expect("train config.json --out r --resume", {"r", "checkpoint"});
   expect("train --out r", {"--data"});
+  expect("train config.json --force --out exists.png", {"exists.png"});
+  fs::create_directories(*scratch / "log");
+  write_file(*scratch / "log/log.jsonl", R"({"images": "x", "loss": 1})");
+  expect("plot training log --out p.png", {"log.jsonl", "images"});
   EXPECT_FALSE(fs::exists(*scratch / "r")) << "a refused training leaves no folder";
 }
 

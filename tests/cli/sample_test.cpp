@@ -91,6 +91,30 @@ TEST_F(SampleCommand, AFailedWriteIsExitOneNamesTheFileAndLeavesNothing) {
   EXPECT_EQ(shell("tweedie list samplers >&-", scratch.path()).code, 1);
 }
 
+TEST_F(SampleCommand, ForceLeavesNoPictureOfAnEarlierRun) {
+  ASSERT_EQ(tweedie("sample m --n 5 --steps 1 --out d").code, 0);
+  write_file(scratch / "d/mine.png", "x");
+  ASSERT_EQ(tweedie("sample m --n 2 --steps 1 --out d --force").code, 0);
+  EXPECT_TRUE(fs::exists(scratch / "d/000001.png"));
+  EXPECT_FALSE(fs::exists(scratch / "d/000002.png"));
+  EXPECT_TRUE(fs::exists(scratch / "d/mine.png"));
+}
+
+TEST_F(SampleCommand, NumbersOfANetworkWithoutPictures) {
+  make_model(scratch / "two", 0, "", 2);
+  const Outcome outcome = tweedie("sample two --n 3 --steps 2 --save-tensor t.safetensors");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(read_safetensors(scratch / "t.safetensors").at("raw").sizes(),
+            (std::vector<int64_t>{3, 2, 8, 8}));
+}
+
+TEST_F(SampleCommand, ANameThatIsNotUtf8LosesNothing) {
+  fs::copy(scratch / "m", scratch / "caf\xe9", fs::copy_options::recursive);
+  const Outcome outcome = tweedie("sample caf\xe9 --n 2 --steps 1 --out g.png --json");
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_TRUE(fs::exists(scratch / "g.png"));
+}
+
 TEST_F(SampleCommand, CtrlCKeepsTheFinishedImages) {
   const Outcome outcome = shell(
       "\"$TWEEDIE\" sample m --n 400 --batch 1 --steps 20 --out d --quiet & pid=$!; "
@@ -105,6 +129,7 @@ TEST_F(SampleCommand, HelpAndVersionGoToStandardOutput) {
   EXPECT_NE(tweedie("--help").out.find("sample"), std::string::npos);
   EXPECT_NE(tweedie("sample --help").out.find("--save-tensor"), std::string::npos);
   EXPECT_EQ(tweedie("--version").code, 0);
+  EXPECT_EQ(shell("tweedie --version >/dev/full", scratch.path()).code, 1);
 }
 
 }  // namespace

@@ -4,22 +4,26 @@
 #include <set>
 #include <thread>
 
-#include "temp_folder.h"
+#include "tests/support/errors.h"
+#include "tests/support/scratch.h"
 #include "tweedie/data/loader.h"
 #include "tweedie/io/image.h"
 
 namespace tweedie {
 namespace {
 
-void draw(const TempFolder& folder, const std::string& name, int grey, int height = 4,
-          int width = 6) {
-  std::filesystem::create_directories((folder / name).parent_path());
+using testing::contains;
+using testing::message_of;
+using testing::Scratch;
+
+void draw(const Scratch& folder, const std::string& name, int grey, int height = 4, int width = 6) {
+  std::filesystem::create_directories(std::filesystem::path(folder / name).parent_path());
   write_image(folder / name,
               {width, height, 1, std::vector<uint8_t>(height * width, static_cast<uint8_t>(grey))});
 }
 
-DatasetPtr open(const TempFolder& folder, const std::string& split, double holdout = 0.05) {
-  return open_dataset({.spec = "folder:" + folder.str() + "@" + split, .holdout = holdout});
+DatasetPtr open(const Scratch& folder, const std::string& split, double holdout = 0.05) {
+  return open_dataset({.spec = "folder:" + folder.path() + "@" + split, .holdout = holdout});
 }
 
 // The grey levels of all images, sorted.
@@ -32,7 +36,7 @@ std::multiset<int> greys(const Dataset& data) {
 }  // namespace
 
 TEST(Folder, TheClassIsTheFirstFolderLevel) {
-  const TempFolder folder;
+  const Scratch folder;
   draw(folder, "cats/deep/er/1.png", 10);
   draw(folder, "cats/2.PNG", 20);
   draw(folder, "dogs/3.png", 30);
@@ -48,7 +52,7 @@ TEST(Folder, TheClassIsTheFirstFolderLevel) {
 }
 
 TEST(Folder, PicturesBesideTheFoldersMeanNoClasses) {
-  const TempFolder folder;
+  const Scratch folder;
   draw(folder, "cats/1.png", 10);
   draw(folder, "2.png", 20);
   const DatasetPtr all = open(folder, "all");
@@ -59,7 +63,7 @@ TEST(Folder, PicturesBesideTheFoldersMeanNoClasses) {
 }
 
 TEST(Folder, TheHoldoutIsDisjointCompleteAndStable) {
-  const TempFolder folder;
+  const Scratch folder;
   for (int i = 0; i < 100; ++i) draw(folder, "a" + std::to_string(i) + ".png", i);
   const std::multiset<int> train = greys(*open(folder, "train", 0.2)),
                            test = greys(*open(folder, "test", 0.2));
@@ -76,19 +80,19 @@ TEST(Folder, TheHoldoutIsDisjointCompleteAndStable) {
 }
 
 TEST(Folder, AHandfulOfPicturesStillHasBothSplits) {
-  const TempFolder folder;
+  const Scratch folder;
   for (int i = 0; i < 3; ++i) draw(folder, std::to_string(i) + ".png", i);
   EXPECT_EQ(open(folder, "test", 0.01)->size(), 1);
   EXPECT_EQ(open(folder, "train", 0.01)->size(), 2);
   EXPECT_EQ(open(folder, "test", 0.999)->size(), 2);
   EXPECT_EQ(open(folder, "train", 0.999)->size(), 1);
   EXPECT_EQ(open(folder, "train", 0)->size(), 3);
-  EXPECT_TRUE(contains(user_error([&] { open(folder, "test", 0); }), "data.holdout is 0"));
-  EXPECT_TRUE(contains(user_error([&] { open(folder, "test", 1); }), "holdout 1"));
+  EXPECT_TRUE(contains(message_of([&] { open(folder, "test", 0); }), "data.holdout is 0"));
+  EXPECT_TRUE(contains(message_of([&] { open(folder, "test", 1); }), "holdout 1"));
 }
 
 TEST(Folder, FoldersTrainAndTestAreTheSplits) {
-  const TempFolder folder;
+  const Scratch folder;
   draw(folder, "train/x/1.png", 1);
   draw(folder, "train/y/2.png", 2);
   draw(folder, "test/z/3.png", 3);
@@ -104,7 +108,7 @@ TEST(Folder, FoldersTrainAndTestAreTheSplits) {
 }
 
 TEST(Folder, UnreadableFilesAreSkippedWithTheirReason) {
-  const TempFolder folder;
+  const Scratch folder;
   for (int i = 0; i < 5; ++i) draw(folder, std::to_string(i) + ".png", i);
   folder.write("1a.jpg", "this is no JPEG");
   folder.write("2a.png", "");
@@ -125,21 +129,21 @@ TEST(Folder, UnreadableFilesAreSkippedWithTheirReason) {
 }
 
 TEST(Folder, NothingReadableIsAnError) {
-  const TempFolder folder;
+  const Scratch folder;
   folder.write("a.png", "no");
   folder.write("b.png", "no");
   EXPECT_TRUE(
-      contains(user_error([&] { open(folder, "all"); }), "none of the 2 pictures can be read"));
+      contains(message_of([&] { open(folder, "all"); }), "none of the 2 pictures can be read"));
   draw(folder, "c.png", 1);
   std::filesystem::resize_file(folder / "c.png", std::filesystem::file_size(folder / "c.png") - 20);
-  EXPECT_TRUE(contains(user_error([&] { open(folder, "all")->get(0); }),
+  EXPECT_TRUE(contains(message_of([&] { open(folder, "all")->get(0); }),
                        "none of the 1 picture can be read"));
-  const TempFolder empty;
-  EXPECT_TRUE(contains(user_error([&] { open(empty, "all"); }), "no PNG, JPEG or WebP"));
+  const Scratch empty;
+  EXPECT_TRUE(contains(message_of([&] { open(empty, "all"); }), "no PNG, JPEG or WebP"));
 }
 
 TEST(Folder, PicturesAreReadFromSeveralThreads) {
-  const TempFolder folder;
+  const Scratch folder;
   for (int i = 0; i < 20; ++i) draw(folder, std::to_string(100 + i) + ".png", i);
   folder.write("110a.png", "broken");
   const DatasetPtr all = open(folder, "all");
@@ -154,18 +158,18 @@ TEST(Folder, PicturesAreReadFromSeveralThreads) {
 }
 
 TEST(Folder, TheHoldoutDoesNotDependOnHowThePathIsWritten) {
-  const TempFolder folder;
+  const Scratch folder;
   for (int i = 0; i < 20; ++i) draw(folder, std::to_string(i) + ".png", i);
   const auto held_out = [](const std::string& path) {
     return greys(*open_dataset({.spec = "folder:" + path + "@test", .holdout = 0.3}));
   };
-  const std::string path = folder.str(), name = std::filesystem::path(path).filename().string();
+  const std::string path = folder.path(), name = std::filesystem::path(path).filename().string();
   EXPECT_EQ(held_out(path + "/"), held_out(path));
   EXPECT_EQ(held_out(path + "/../" + name + "/./"), held_out(path));
 }
 
 TEST(Folder, TellsWhatAllPicturesShare) {
-  const TempFolder folder;
+  const Scratch folder;
   draw(folder, "1.png", 1, 8, 12);
   draw(folder, "2.png", 2, 8, 12);
   EXPECT_EQ(open(folder, "all")->common_size(), std::make_pair(8, 12));
@@ -179,7 +183,7 @@ TEST(Folder, TellsWhatAllPicturesShare) {
 }
 
 TEST(Folder, SaysWhatReadingChangedOncePerFile) {
-  const TempFolder folder;
+  const Scratch folder;
   draw(folder, "plain.png", 1);
   for (const char* name : {"deep1.png", "deep2.png"}) {
     png_image png{};
@@ -197,12 +201,45 @@ TEST(Folder, SaysWhatReadingChangedOncePerFile) {
 }
 
 TEST(Folder, LinksToFoldersAreNamedAndNotFollowed) {
-  const TempFolder folder;
+  const Scratch folder;
   draw(folder, "real/1.png", 1);
   std::filesystem::create_directory_symlink(folder / "real", folder / "loop");
   const DatasetPtr all = open(folder, "all");
   EXPECT_EQ(all->size(), 1);
   EXPECT_TRUE(contains(all->skipped().at(0), "loop"));
+}
+
+TEST(Folder, ALinkToItselfIsSkipped) {
+  const Scratch folder;
+  draw(folder, "a.png", 50);
+  std::filesystem::create_symlink("loop.png", folder / "loop.png");
+  const DatasetPtr data = open(folder, "all");
+  EXPECT_EQ(data->size(), 1);
+  ASSERT_EQ(data->skipped().size(), 1u);
+  EXPECT_TRUE(contains(data->skipped()[0], "loop.png"));
+}
+
+TEST(Folder, NothingHeldOutIsNoErrorForATraining) {
+  const Scratch folder;
+  draw(folder, "one.png", 50);
+  EXPECT_EQ(open_heldout({.spec = "folder:" + folder.path()}), nullptr) << "one picture";
+  draw(folder, "two.png", 50);
+  EXPECT_EQ(open_heldout({.spec = "folder:" + folder.path()})->size(), 1);
+  EXPECT_EQ(open_heldout({.spec = "folder:" + folder.path(), .holdout = 0}), nullptr);
+  EXPECT_EQ(open_heldout({.spec = "folder:" + folder.path() + "@all"}), nullptr);
+  EXPECT_TRUE(contains(message_of([&] { open(folder, "test", 0); }), "data.holdout is 0"));
+  const Scratch halves;
+  draw(halves, "train/a.png", 50);
+  std::filesystem::create_directories(halves / "test");
+  EXPECT_EQ(open_heldout({.spec = "folder:" + halves.path()}), nullptr) << "an empty test/";
+}
+
+TEST(Folder, AnAtSignInThePathHoldsOutAllTheSame) {
+  const Scratch scratch;
+  for (int i = 0; i < 5; ++i) draw(scratch, fmt::format("me@home/{}.png", i), 50);
+  const DatasetPtr heldout = open_heldout({.spec = "folder:" + scratch.path() + "/me@home"});
+  ASSERT_NE(heldout, nullptr);
+  EXPECT_GE(heldout->size(), 1);
 }
 
 }  // namespace tweedie

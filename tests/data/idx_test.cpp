@@ -3,11 +3,16 @@
 
 #include <numeric>
 
-#include "temp_folder.h"
+#include "tests/support/errors.h"
+#include "tests/support/scratch.h"
 #include "tweedie/data/dataset.h"
 
 namespace tweedie {
 namespace {
+
+using testing::contains;
+using testing::message_of;
+using testing::Scratch;
 
 std::string big_endian(uint32_t value) {
   std::string bytes;
@@ -35,21 +40,21 @@ void write_gz(const std::filesystem::path& file, const std::string& bytes) {
 }
 
 // Three train images of 2 x 4 with labels 2 0 1, two test images with labels 4 4.
-void write_set(const TempFolder& folder) {
+void write_set(const Scratch& folder) {
   folder.write("train-images-idx3-ubyte", idx({3, 2, 4}, counting(24)));
   folder.write("train-labels-idx1-ubyte", idx({3}, {2, 0, 1}));
   write_gz(folder / "t10k-images-idx3-ubyte.gz", idx({2, 2, 4}, std::string(16, 'x')));
   write_gz(folder / "t10k-labels-idx1-ubyte.gz", idx({2}, {4, 4}));
 }
 
-DatasetPtr open(const TempFolder& folder, const std::string& split = "@train") {
-  return open_dataset({.spec = "idx:" + folder.str() + split});
+DatasetPtr open(const Scratch& folder, const std::string& split = "@train") {
+  return open_dataset({.spec = "idx:" + folder.path() + split});
 }
 
 }  // namespace
 
 TEST(Idx, ReadsPlainAndGzippedFiles) {
-  const TempFolder folder;
+  const Scratch folder;
   write_set(folder);
   const DatasetPtr train = open(folder), test = open(folder, "@test");
   EXPECT_EQ(train->size(), 3);
@@ -66,7 +71,7 @@ TEST(Idx, ReadsPlainAndGzippedFiles) {
 }
 
 TEST(Idx, ClassesAreThoseOfBothSplits) {
-  const TempFolder folder;
+  const Scratch folder;
   write_set(folder);
   const std::vector<std::string> expected = {"0", "1", "2", "3", "4"};
   EXPECT_EQ(open(folder)->classes(), expected);
@@ -74,27 +79,27 @@ TEST(Idx, ClassesAreThoseOfBothSplits) {
 }
 
 TEST(Idx, AllIsTrainThenTest) {
-  const TempFolder folder;
+  const Scratch folder;
   write_set(folder);
   const DatasetPtr all = open(folder, "@all");
   EXPECT_EQ(all->size(), 5);
   EXPECT_EQ(all->get(2).label, 1);
   EXPECT_EQ(all->get(3).label, 4);
-  EXPECT_EQ(all->describe(), "idx:" + folder.str() + "@all: 5 images 2x4x1, 5 classes");
+  EXPECT_EQ(all->describe(), "idx:" + folder.path() + "@all: 5 images 2x4x1, 5 classes");
 }
 
 TEST(Idx, APlainPathIsRecognisedByItsContent) {
-  const TempFolder folder;
+  const Scratch folder;
   write_set(folder);
-  EXPECT_EQ(open_dataset({.spec = folder.str() + "@test"})->size(), 2);
+  EXPECT_EQ(open_dataset({.spec = folder.path() + "@test"})->size(), 2);
 }
 
 TEST(Idx, WrongFilesAreRefusedByName) {
   const auto refused = [](const std::string& images, const std::string& labels) {
-    const TempFolder folder;
+    const Scratch folder;
     folder.write("train-images-idx3-ubyte", images);
     folder.write("train-labels-idx1-ubyte", labels);
-    const std::string message = user_error([&] { open(folder); });
+    const std::string message = message_of([&] { open(folder); });
     EXPECT_TRUE(contains(message, "-ubyte")) << message;
     return message;
   };
@@ -117,28 +122,28 @@ TEST(Idx, WrongFilesAreRefusedByName) {
 }
 
 TEST(Idx, AMissingFileIsNamed) {
-  const TempFolder folder;
+  const Scratch folder;
   write_set(folder);
   std::filesystem::remove(folder / "t10k-labels-idx1-ubyte.gz");
   EXPECT_TRUE(
-      contains(user_error([&] { open(folder, "@test"); }), "no t10k-labels-idx1-ubyte[.gz]"));
+      contains(message_of([&] { open(folder, "@test"); }), "no t10k-labels-idx1-ubyte[.gz]"));
   EXPECT_EQ(open(folder)->size(), 3);
 }
 
 TEST(Idx, SplitsOfDifferentSizesCannotBeJoined) {
-  const TempFolder folder;
+  const Scratch folder;
   write_set(folder);
   write_gz(folder / "t10k-images-idx3-ubyte.gz", idx({2, 4, 2}, std::string(16, 'x')));
   EXPECT_TRUE(
-      contains(user_error([&] { open(folder, "@all"); }), "those of the other split are 2 x 4"));
+      contains(message_of([&] { open(folder, "@all"); }), "those of the other split are 2 x 4"));
 }
 
 TEST(Idx, ATruncatedGzipIsRefusedByName) {
-  const TempFolder folder;
+  const Scratch folder;
   write_set(folder);
   const auto file = folder / "t10k-images-idx3-ubyte.gz";
   std::filesystem::resize_file(file, std::filesystem::file_size(file) - 5);
-  EXPECT_TRUE(contains(user_error([&] { open(folder, "@test"); }), "t10k-images-idx3-ubyte.gz"));
+  EXPECT_TRUE(contains(message_of([&] { open(folder, "@test"); }), "t10k-images-idx3-ubyte.gz"));
 }
 
 TEST(FashionMnist, HasSeventyThousandImagesAndNamedClasses) {
@@ -157,13 +162,24 @@ TEST(FashionMnist, HasSeventyThousandImagesAndNamedClasses) {
 }
 
 TEST(FashionMnist, WhereItIsMissingTheMessageSaysWhatToDo) {
-  const TempFolder empty;
-  setenv("TWEEDIE_FASHION_MNIST", empty.str().c_str(), 1);
-  const std::string message = user_error([] { open_dataset({.spec = "fashion-mnist"}); });
+  const Scratch empty;
+  setenv("TWEEDIE_FASHION_MNIST", empty.path().c_str(), 1);
+  const std::string message = message_of([] { open_dataset({.spec = "fashion-mnist"}); });
   unsetenv("TWEEDIE_FASHION_MNIST");
   EXPECT_TRUE(contains(message, "dataset-fashion-mnist")) << message;
   EXPECT_TRUE(contains(message, "TWEEDIE_FASHION_MNIST")) << message;
-  EXPECT_TRUE(contains(message, empty.str())) << message;
+  EXPECT_TRUE(contains(message, empty.path())) << message;
+}
+
+TEST(Idx, WithoutTestFilesNothingIsHeldOutAndADamagedOneIsAnError) {
+  const Scratch folder;
+  folder.write("train-images-idx3-ubyte", idx({2, 2, 4}, std::string(16, 'x')));
+  folder.write("train-labels-idx1-ubyte", idx({2}, {1, 0}));
+  EXPECT_EQ(open_dataset({.spec = "idx:" + folder.path()})->size(), 2);
+  EXPECT_EQ(open_heldout({.spec = "idx:" + folder.path()}), nullptr);
+  folder.write("t10k-images-idx3-ubyte", "cut");
+  EXPECT_TRUE(
+      contains(message_of([&] { open_heldout({.spec = "idx:" + folder.path()}); }), "t10k"));
 }
 
 }  // namespace tweedie

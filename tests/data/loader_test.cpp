@@ -8,10 +8,13 @@
 #include <set>
 #include <thread>
 
-#include "temp_folder.h"
+#include "tests/support/errors.h"
 
 namespace tweedie {
 namespace {
+
+using testing::contains;
+using testing::message_of;
 
 // Image i is 4 x 4, its pixel (x, y) is i at x = 0 and 0 elsewhere; its label is i % 10.
 class Numbered : public Dataset {
@@ -196,8 +199,8 @@ TEST(Loader, AWorkersErrorComesOutOfNext) {
   Loader loader(std::make_shared<Numbered>(40, 17), options);
   EXPECT_EQ(loader.next().size(), 8);
   EXPECT_EQ(loader.next().size(), 8);
-  EXPECT_EQ(user_error([&] { loader.next(); }), "example 17 is broken");
-  EXPECT_EQ(user_error([&] { loader.next(); }), "example 17 is broken");
+  EXPECT_EQ(message_of([&] { loader.next(); }), "example 17 is broken");
+  EXPECT_EQ(message_of([&] { loader.next(); }), "example 17 is broken");
   EXPECT_EQ(loader.position(), 16);
 }
 
@@ -220,15 +223,15 @@ TEST(Loader, WrongOptionsAreRefusedByName) {
   const auto with = [&](auto change) {
     LoaderOptions options = small();
     change(options);
-    return user_error([&] { Loader(data, options); });
+    return message_of([&] { Loader(data, options); });
   };
   EXPECT_TRUE(contains(with([](auto& o) { o.batch_size = 0; }), "batch_size 0"));
   EXPECT_TRUE(contains(with([](auto& o) { o.channels = 2; }), "channels 2: known: 1, 3"));
   EXPECT_TRUE(contains(with([](auto& o) { o.workers = 0; }), "workers 0"));
   EXPECT_TRUE(contains(with([](auto& o) { o.width = 0; }), "4x0"));
-  EXPECT_TRUE(contains(user_error([&] { Loader(data, small(), -1); }), "start -1"));
+  EXPECT_TRUE(contains(message_of([&] { Loader(data, small(), -1); }), "start -1"));
   EXPECT_TRUE(
-      contains(user_error([&] { Loader(std::make_shared<Numbered>(0), small()); }), "no images"));
+      contains(message_of([&] { Loader(std::make_shared<Numbered>(0), small()); }), "no images"));
 }
 
 }  // namespace tweedie

@@ -1,9 +1,17 @@
 #include <gtest/gtest.h>
 
-#include "temp_folder.h"
+#include "tests/support/errors.h"
+#include "tests/support/scratch.h"
 #include "tweedie/data/dataset.h"
 
 namespace tweedie {
+namespace {
+
+using testing::contains;
+using testing::message_of;
+using testing::Scratch;
+
+}  // namespace
 
 TEST(OpenDataset, TheSplitInTheSpecWinsOverTheRequest) {
   EXPECT_EQ(open_dataset({.spec = "shapes", .split = Split::kTest})->size(), 5000);
@@ -13,7 +21,7 @@ TEST(OpenDataset, TheSplitInTheSpecWinsOverTheRequest) {
 
 TEST(OpenDataset, UnknownNamesGetTheKnownOnesAndAGuess) {
   const auto refused = [](const std::string& spec) {
-    return user_error([&] { open_dataset({.spec = spec}); });
+    return message_of([&] { open_dataset({.spec = spec}); });
   };
   EXPECT_TRUE(contains(refused("fashon-mnist"), "did you mean fashion-mnist?"));
   EXPECT_TRUE(contains(refused("foldr:photos"), "did you mean folder?"));
@@ -28,28 +36,28 @@ TEST(OpenDataset, UnknownNamesGetTheKnownOnesAndAGuess) {
 
 TEST(OpenDataset, MissingFoldersAreNamed) {
   const auto refused = [](const std::string& spec) {
-    return user_error([&] { open_dataset({.spec = spec}); });
+    return message_of([&] { open_dataset({.spec = spec}); });
   };
   for (const std::string kind : {"idx", "cifar10", "folder"}) {
     EXPECT_TRUE(contains(refused(kind + ":/nowhere/at all"), "no such folder: /nowhere/at all"));
     EXPECT_TRUE(contains(refused(kind + ":"), "a folder belongs after the colon"));
     EXPECT_TRUE(contains(refused(kind), kind + ":DIR"));
   }
-  const TempFolder folder;
+  const Scratch folder;
   folder.write("file", "x");
-  EXPECT_TRUE(contains(refused("folder:" + folder.str() + "/file"), "not a folder"));
-  EXPECT_TRUE(contains(refused(folder.str() + "/file"), "a file"));
-  EXPECT_TRUE(contains(refused(folder.str()), "no IDX files, no CIFAR-10 batches and no PNG"));
+  EXPECT_TRUE(contains(refused("folder:" + folder.path() + "/file"), "not a folder"));
+  EXPECT_TRUE(contains(refused(folder.path() + "/file"), "a file"));
+  EXPECT_TRUE(contains(refused(folder.path()), "no IDX files, no CIFAR-10 batches and no PNG"));
 }
 
 TEST(OpenDataset, APathWithAnAtSignIsAPath) {
-  const TempFolder folder;
+  const Scratch folder;
   folder.write("me@home/cifar-10-batches-bin/test_batch.bin", std::string(3073, '\0'));
-  EXPECT_EQ(open_dataset({.spec = folder.str() + "/me@home@test"})->size(), 1);
-  EXPECT_EQ(open_dataset({.spec = folder.str() + "/me@home", .split = Split::kTest})->size(), 1);
-  EXPECT_EQ(
-      open_dataset({.spec = "cifar10:" + folder.str() + "/me@home", .split = Split::kTest})->size(),
-      1);
+  EXPECT_EQ(open_dataset({.spec = folder.path() + "/me@home@test"})->size(), 1);
+  EXPECT_EQ(open_dataset({.spec = folder.path() + "/me@home", .split = Split::kTest})->size(), 1);
+  EXPECT_EQ(open_dataset({.spec = "cifar10:" + folder.path() + "/me@home", .split = Split::kTest})
+                ->size(),
+            1);
 }
 
 }  // namespace tweedie

@@ -6,10 +6,13 @@
 #include <numbers>
 #include <set>
 
-#include "temp_folder.h"
+#include "tests/support/errors.h"
 
 namespace tweedie {
 namespace {
+
+using testing::contains;
+using testing::message_of;
 
 int64_t area(const Image& mask) { return std::count(mask.pixels.begin(), mask.pixels.end(), 255); }
 
@@ -134,7 +137,7 @@ TEST(Shapes, SizesAreReadFromTheSpec) {
   EXPECT_EQ(data->describe(), "shapes:16x24@test: 5000 images 16x24x3, 6 classes, procedural");
   for (const char* size :
        {"x", "32x", "x32", "3x2x1", "-4", "32 ", "big", "99999999999", "0", "7", "5000"})
-    EXPECT_TRUE(contains(user_error([&] { open_dataset({.spec = std::string("shapes:") + size}); }),
+    EXPECT_TRUE(contains(message_of([&] { open_dataset({.spec = std::string("shapes:") + size}); }),
                          "shapes"))
         << size;
 }

@@ -60,7 +60,7 @@ TEST_F(FilesTest, WhatIsWrittenIsReadBackAndNothingElseIsLeft) {
 
 TEST_F(FilesTest, ReadingWhatIsNotAFileNamesIt) {
   expect_error([&] { read_file(path("nowhere")); }, "user: ", "nowhere", "No such file");
-  expect_error([&] { read_file(folder_); }, "user: ", folder_.string(), "is a folder");
+  expect_error([&] { read_file(folder_.path()); }, "user: ", folder_.path(), "is a folder");
 }
 
 TEST_F(FilesTest, AFullDiskIsNamedAndLeavesTheOldFileAlone) {
@@ -245,4 +245,12 @@ TEST_F(WriteFolderTest, AKillAtAnyMomentLeavesTheOldOrTheNewFolderWhole) {
 }
 
 }  // namespace
+TEST_F(WriteFolderTest, WhatAnEarlierProcessOfThisNumberLeftIsNotTakenOver) {
+  for (int i = 0; i < 3; ++i)
+    fs::create_directories(path(fmt::format(".new.{}-00000000-{}.tmp/junk", ::getpid(), i)));
+  write_folder(path("new"), [](const fs::path& to) { write_file(to / "a", "1"); });
+  EXPECT_EQ(entries(), 1u);
+  EXPECT_FALSE(fs::exists(path("new") / "junk"));
+}
+
 }  // namespace tweedie

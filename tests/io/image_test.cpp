@@ -247,7 +247,7 @@ TEST_F(ImageTest, WhatIsNoPictureIsRefusedByName) {
   expect_error([&] { read_image(put("t.png", "hello")); }, "user: ", "t.png",
                "known: PNG, JPEG, WebP");
   expect_error([&] { read_image(put("g.gif", "GIF89a")); }, "user: ", "g.gif");
-  expect_error([&] { read_image(folder_); }, "user: ", "is a folder");
+  expect_error([&] { read_image(folder_.path()); }, "user: ", "is a folder");
   expect_error([&] { read_png_text(put("t", "hello")); }, "user: ", "not a PNG");
 }
 

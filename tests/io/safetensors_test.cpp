@@ -137,7 +137,7 @@ TEST_F(SafetensorsTest, FilesThatAreNoSafetensorsAreRefused) {
   refuse(std::string("\x01\xe1\xf5\x05\0\0\0\0", 8) + "{}", "100000001");
   refuse(std::string("\x03\0\0\0\0\0\0\0", 8) + "{}", "truncated");
   expect_error([&] { read_safetensors(path("nowhere")); }, "user: ", "nowhere", "No such file");
-  expect_error([&] { read_safetensors(folder_); }, "user: ", "is a folder");
+  expect_error([&] { read_safetensors(folder_.path()); }, "user: ", "is a folder");
   expect_error([&] { read_safetensors("/dev/null"); }, "user: ", "not a regular file");
 }
 

@@ -2,38 +2,32 @@
 #pragma once
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
 
-#include "tweedie/core/error.h"
+#include "tests/support/scratch.h"
 
 namespace tweedie {
 
-class InTemporaryFolder : public testing::Test {
+class InTemporaryFolder : public ::testing::Test {
  protected:
-  InTemporaryFolder() {
-    std::string pattern = testing::TempDir() + "/tweedie-XXXXXX";
-    folder_ = mkdtemp(pattern.data());
-  }
-  ~InTemporaryFolder() override { std::filesystem::remove_all(folder_); }
-
   std::filesystem::path path(const std::string& name) const { return folder_ / name; }
   std::filesystem::path put(const std::string& name, const std::string& bytes) const {
-    std::filesystem::remove(
-        path(name));  // ext4 writes a file to disk at once if it replaces its content
-    std::ofstream(path(name), std::ios::binary) << bytes;
+    std::filesystem::remove(path(name));  // ext4 writes a replaced file to disk at once
+    folder_.write(name, bytes);
     return path(name);
   }
   static std::string get(const std::filesystem::path& file) {
     std::ifstream in(file, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
   }
-  size_t entries() const { return std::distance(std::filesystem::directory_iterator(folder_), {}); }
+  size_t entries() const {
+    return std::distance(std::filesystem::directory_iterator(folder_.path()), {});
+  }
 
-  std::filesystem::path folder_;
+  testing::Scratch folder_;
 };
 
 /// What the Error thrown by `body` says, with its kind in front: "user: ...". "" if it throws none.

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <set>
 
+#include "tests/support/errors.h"
+#include "tests/support/tiny_unet.h"
 #include "tweedie/core/error.h"
 #include "tweedie/nn/unet.h"
 
@@ -13,16 +15,6 @@ namespace tweedie {
 namespace {
 
 using State = std::map<std::string, Tensor>;
-
-UNetOptions tiny() {
-  UNetOptions o;
-  o.block_out_channels = {8, 16};
-  o.down_block_types = {"DownBlock2D", "AttnDownBlock2D"};
-  o.up_block_types = {"AttnUpBlock2D", "UpBlock2D"};
-  o.layers_per_block = 1;
-  o.norm_num_groups = 4;
-  return o;
-}
 
 State copy_of(const UNet& net) {
   State state = state_of(*net);
@@ -48,21 +40,20 @@ bool same(const State& a, const State& b) {
 }
 
 std::string fault(const State& state) {
-  UNet net(tiny(), 9);
+  UNet net(testing::tiny_unet(3), 9);
   const State before = copy_of(net);
-  try {
-    load_state(*net, state, "w.safetensors");
-  } catch (const Error& e) {
+  const std::string message =
+      testing::message_of([&] { load_state(*net, state, "w.safetensors"); });
+  if (!message.empty()) {
     EXPECT_TRUE(same(before, state_of(*net))) << "a refused state changed the network";
-    return e.what();
   }
-  return "no error";
+  return message;
 }
 
 }  // namespace
 
 TEST(State, GoesFromOneNetworkToAnother) {
-  UNet a(tiny(), 1), b(tiny(), 2);
+  UNet a(testing::tiny_unet(3), 1), b(testing::tiny_unet(3), 2);
   EXPECT_FALSE(same(state_of(*a), state_of(*b)));
   load_state(*b, state_of(*a), "a");
   EXPECT_TRUE(same(state_of(*a), state_of(*b)));
@@ -81,7 +72,7 @@ TEST(State, HasTheSizeOfDdpmCifar10) {
 
 TEST(State, ConvertsOtherFloatingTypes) {
   for (const auto type : {at::kHalf, at::kBFloat16, at::kDouble}) {
-    UNet net(tiny());
+    UNet net(testing::tiny_unet(3));
     State state = copy_of(net);
     for (auto& [name, tensor] : state) tensor = tensor.to(type);
     load_state(*net, state, "w");
@@ -93,7 +84,7 @@ TEST(State, ConvertsOtherFloatingTypes) {
 }
 
 TEST(State, ReadsTheOldNamesOfAttention) {
-  UNet from(tiny(), 1), to(tiny(), 2);
+  UNet from(testing::tiny_unet(3), 1), to(testing::tiny_unet(3), 2);
   State state = copy_of(from);
   rename(state, ".to_q.", ".query.");
   rename(state, ".to_k.", ".key.");
@@ -107,7 +98,7 @@ TEST(State, ReadsTheOldNamesOfAttention) {
 }
 
 TEST(State, ReadsTheNamesFromBeforeDiffusers01) {
-  UNet from(tiny(), 1), to(tiny(), 2);
+  UNet from(testing::tiny_unet(3), 1), to(testing::tiny_unet(3), 2);
   State state = copy_of(from);
   const State modern = state;
   rename(state, "mid_block.", "mid.");
@@ -125,7 +116,7 @@ TEST(State, ReadsTheNamesFromBeforeDiffusers01) {
 }
 
 TEST(State, NamesWhatDoesNotFit) {
-  State state = copy_of(UNet(tiny()));
+  State state = copy_of(UNet(testing::tiny_unet(3)));
   const size_t all = state.size();
   state.erase("conv_in.bias");
   state["conv_extra.bias"] = at::zeros(3);

@@ -4,21 +4,13 @@
 
 #include <functional>
 
+#include "tests/support/errors.h"
 #include "tweedie/nn/unet.h"
 
 namespace tweedie {
 namespace {
 
-std::string message_of(const std::function<void()>& action) {
-  try {
-    action();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), Error::Kind::kUser);
-    EXPECT_EQ(std::string(e.what()).find('\n'), std::string::npos);
-    return e.what();
-  }
-  return "no error";
-}
+using testing::message_of;
 
 std::string fault(const std::function<void(UNetOptions&)>& change) {
   UNetOptions o;
@@ -90,7 +82,7 @@ TEST(UNetOptions, ReadsTheNamesFromBeforeDiffusers01) {
 TEST(UNetOptions, TakesTheConfigOfAnEmaFolder) {
   EXPECT_EQ(fault_of_json(R"({"decay": 0.9999, "min_decay": 0.0, "optimization_step": 10,
     "update_after_step": 0, "use_ema_warmup": false, "inv_gamma": 1.0, "power": 0.67})"),
-            "no error");
+            "");
 }
 
 TEST(UNetOptions, RefusesAForeignClassAndUnknownOrDoubleKeys) {
@@ -110,7 +102,7 @@ TEST(UNetOptions, NamesTheKeyAndTheValueOfEveryFault) {
   const auto begins = [](const std::string& text, const char* start) {
     EXPECT_EQ(text.compare(0, std::strlen(start), start), 0) << text << "\n  instead of " << start;
   };
-  EXPECT_EQ(fault([](O&) {}), "no error");
+  EXPECT_EQ(fault([](O&) {}), "");
   begins(fault([](O& o) { o.down_block_types = {"DownBlock2D"}; }),
          "[unet] down_block_types has 1 entries, block_out_channels 2");
   begins(fault([](O& o) { o.up_block_types.push_back("UpBlock2D"); }),
@@ -172,7 +164,7 @@ TEST(UNetOptions, SkipBlocksWantAnRgbImageAndOneAnother) {
       change(o);
     });
   };
-  EXPECT_EQ(skip([](UNetOptions&) {}), "no error");
+  EXPECT_EQ(skip([](UNetOptions&) {}), "");
   EXPECT_EQ(skip([](UNetOptions& o) { o.in_channels = 1; }),
             "[unet] in_channels 1: SkipDownBlock2D needs 3");
   EXPECT_EQ(skip([](UNetOptions& o) { o.out_channels = 6; }),

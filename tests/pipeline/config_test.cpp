@@ -2,30 +2,35 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 #include "tweedie/io/files.h"
 #include "tweedie/nn/unet.h"
 
 namespace tweedie {
+namespace fs = std::filesystem;
 namespace {
 
+using testing::message_of;
 using testing::Scratch;
-
-std::string message_of(const std::function<void()>& work) {
-  try {
-    work();
-  } catch (const Error& e) {
-    return e.what();
-  }
-  return "";
-}
 
 }  // namespace
 
+TEST(Config, AFolderOfAConfigsNameDoesNotHideIt) {
+  const Scratch scratch;
+  const fs::path before = fs::current_path();
+  fs::create_directories(scratch / "fashion-small");
+  fs::current_path(scratch.path());
+  EXPECT_NE(find_config("fashion-small"), "fashion-small");
+  fs::current_path(before);
+}
+
 TEST(Config, EveryShippedConfigBuildsItsNetworkAndNamesOneBudget) {
+  EXPECT_GE(known_configs().size(), 3u);
   for (const std::string& name : known_configs()) {
     const Config config = read_config(name);
     validate(config.model);
+    UNet net(config.model);
     validate(config.train);
     EXPECT_FALSE(config.data.source.empty()) << name;
   }
@@ -36,6 +41,8 @@ TEST(Config, AnAssignedBudgetReplacesTheFiles) {
       read_config("fashion-small", {"train.minutes=2", "train.lr_schedule=constant"});
   EXPECT_FALSE(config.train.images.has_value());
   EXPECT_EQ(config.train.minutes, 2);
+  EXPECT_FALSE(read_config("fashion-small", {"train={\"minutes\":2}", "train.lr_schedule=constant"})
+                   .train.images.has_value());
   const Config both = read_config("fashion-small", {"train.minutes=2", "train.steps=3"});
   EXPECT_NE(message_of([&] { validate(both.train); }).find("minutes"), std::string::npos);
 }
@@ -58,6 +65,11 @@ TEST(Config, PresetsFitTheDataAndTheMinutes) {
   EXPECT_EQ(config.model.num_class_embeds, static_cast<int64_t>(shapes->classes().size()) + 1);
   EXPECT_EQ(config.train.minutes, 30);
   validate(config.model);
+  // Half an hour is enough for several checkpoints and previews, and the warm-up is a small part of
+  // it.
+  EXPECT_LE(config.train.checkpoint_every, 300);
+  EXPECT_LE(config.train.warmup_steps, 500);
+  EXPECT_LE(preset_for(*shapes, "shapes:40x20", 1).train.preview_every, 20);
   EXPECT_GT(preset_for(*shapes, "shapes:40x20", 600).model.block_out_channels[0],
             config.model.block_out_channels[0]);
 }

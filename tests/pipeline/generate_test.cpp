@@ -4,13 +4,16 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 #include "tests/support/tiny_model.h"
 
 namespace tweedie {
 namespace {
 
+using testing::contains;
 using testing::make_model;
+using testing::message_of;
 using testing::Scratch;
 
 // All raw samples of a request, [n,C,H,W].
@@ -112,6 +115,48 @@ TEST_F(Generate, CancellingStopsBetweenStepsAndKeepsFinishedBatches) {
     EXPECT_EQ(e.kind(), Error::Kind::kInterrupted);
   }
   EXPECT_EQ(finished, 2);
+}
+
+TEST_F(Generate, ClassesByNumberAloneMustBeSaid) {
+  make_model(scratch / "numbered", 0, "timestep");
+  Model model = load_model(scratch / "numbered");
+  EXPECT_TRUE(model.conditional());
+  EXPECT_TRUE(contains(message_of([&] { plan(model, {}); }), "--class is needed"));
+  EXPECT_EQ(class_index(model, "70"), 70);
+  EXPECT_TRUE(contains(message_of([&] { class_index(model, "dress"); }), "a number"));
+  const Tensor one = draw(model, {.n = 2, .steps = 2, .classes = {1}});
+  EXPECT_FALSE(at::equal(one, draw(model, {.n = 2, .steps = 2, .classes = {70}})));
+  make_model(scratch / "vectors", 0, "identity");
+  EXPECT_TRUE(contains(message_of([&] { plan(load_model(scratch / "vectors"), {}); }), "identity"));
+}
+
+TEST_F(Generate, RefusesAFlagThatWouldChangeNothing) {
+  const Model model = load_model(scratch / "plain");
+  const auto refused = [&](const GenerateRequest& request, const char* word) {
+    EXPECT_TRUE(contains(message_of([&] { plan(model, request); }), word)) << word;
+  };
+  refused({.sampler = "ddpm", .eta = 0.5}, "--eta: the sampler ddpm does not heed it");
+  refused({.sampler = "ddpm", .rederive_eps = true}, "--clip-eps");
+  refused({.sampler = "ddim", .variance_type = "fixed_large"}, "those that do: ddpm");
+  refused({.spacing = "linspace", .steps_offset = 1}, "--steps-offset 1");
+}
+
+TEST_F(Generate, NoiseThatIsTooShortIsFoundBeforeTheWork) {
+  const Model model = load_model(scratch / "plain");
+  const Tensor init = at::zeros({2, 1, 8, 8});
+  const auto fault = [&](const Tensor& steps) {
+    return message_of([&] {
+      plan(model,
+           {.n = 2, .sampler = "ddpm", .steps = 4, .noise_init = init, .noise_steps = steps});
+    });
+  };
+  EXPECT_EQ(fault(at::zeros({3, 2, 1, 8, 8})), "");
+  EXPECT_TRUE(contains(fault(at::zeros({2, 2, 1, 8, 8})), "this run needs 3"));
+  EXPECT_TRUE(contains(fault({}), "draws noise 3 times"));
+  EXPECT_TRUE(contains(message_of([&] {
+                         plan(model, {.n = 2, .noise_steps = at::zeros({2, 2, 1, 8, 8})});
+                       }),
+                       "without 'init'"));
 }
 
 }  // namespace tweedie

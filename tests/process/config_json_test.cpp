@@ -2,19 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/errors.h"
 #include "tweedie/process/schedule.h"
 
 namespace tweedie {
 namespace {
 
 std::string message_of(const std::string& text) {
-  try {
-    process_options_from_json(Json::parse(text));
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), Error::Kind::kUser);
-    return e.what();
-  }
-  return "";
+  return testing::message_of([&] { process_options_from_json(Json::parse(text)); });
 }
 
 std::vector<std::string> keys_of(const Json& json) {

@@ -5,10 +5,13 @@
 
 #include <cmath>
 
+#include "tests/support/errors.h"
 #include "tweedie/core/rng.h"
 
 namespace tweedie {
 namespace {
+
+using testing::message_of;
 
 Process make(const std::string& prediction, bool clip = false) {
   ProcessOptions options;
@@ -24,16 +27,6 @@ Tensor some(uint64_t seed, std::vector<int64_t> shape, double scale = 1) {
   Tensor flat = at::empty({n}, at::kFloat);
   Rng(seed).fill_normal(flat.data_ptr<float>(), n);
   return (scale * flat).view(shape);
-}
-
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), Error::Kind::kUser);
-    return e.what();
-  }
-  return "";
 }
 
 }  // namespace

@@ -4,10 +4,13 @@
 
 #include <cmath>
 
+#include "tests/support/errors.h"
 #include "tweedie/process/posterior.h"
 
 namespace tweedie {
 namespace {
+
+using testing::message_of;
 
 // Reference values below were computed in 40 digits and rounded to 15.
 void expect_near_relative(double value, double expected, double tolerance = 1e-11) {
@@ -37,16 +40,6 @@ void expect_row(const Schedule& schedule, const Row& row) {
   expect_near_relative(2 * std::log(at.alpha / at.sigma), row.log_snr);
   expect_near_relative(q.c0, row.c0);
   expect_near_relative(q.c1, row.c1);
-}
-
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), Error::Kind::kUser);
-    return e.what();
-  }
-  return "";
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "tests/support/errors.h"
 #include "tweedie/core/error.h"
 
 namespace tweedie {
@@ -12,13 +13,7 @@ namespace {
 using List = std::vector<int64_t>;
 
 std::string message_of(const std::string& spacing, int64_t T, int64_t N, int64_t offset = 0) {
-  try {
-    timesteps(spacing, T, N, offset);
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), Error::Kind::kUser);
-    return e.what();
-  }
-  return "";
+  return testing::message_of([&] { timesteps(spacing, T, N, offset); });
 }
 
 }  // namespace

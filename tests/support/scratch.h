@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "tweedie/core/error.h"
@@ -22,6 +23,12 @@ class Scratch {
   Scratch& operator=(const Scratch&) = delete;
   const std::string& path() const { return path_; }
   std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+  /// Makes the folders that `name` lies in.
+  void write(const std::string& name, const std::string& bytes) const {
+    const std::filesystem::path file = *this / name;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file, std::ios::binary) << bytes;
+  }
 
  private:
   std::string path_;

@@ -1,21 +1,18 @@
 // A tiny model folder: 8x8 grey, untrained; with `classes` > 0 class-conditional with a null class.
 #pragma once
+#include "tests/support/tiny_unet.h"
 #include "tweedie/nn/state.h"
 #include "tweedie/nn/unet.h"
 #include "tweedie/pipeline/model_folder.h"
 
 namespace tweedie::testing {
 
-inline void make_model(const std::string& folder, int classes = 0) {
-  UNetOptions options;
+inline void make_model(const std::string& folder, int classes = 0,
+                       const std::string& class_embed_type = "", int64_t channels = 1) {
+  UNetOptions options = tiny_unet(channels, {8, 8});
   options.sample_size = Json::array({8, 8});
-  options.in_channels = options.out_channels = 1;
-  options.block_out_channels = {8, 8};
-  options.down_block_types = {"DownBlock2D", "AttnDownBlock2D"};
-  options.up_block_types = {"AttnUpBlock2D", "UpBlock2D"};
-  options.layers_per_block = 1;
-  options.norm_num_groups = 4;
   if (classes > 0) options.num_class_embeds = classes + 1;
+  if (!class_embed_type.empty()) options.class_embed_type = class_embed_type;
   UNet net(options);
   initialise(*net, 1);
   ModelCard card;

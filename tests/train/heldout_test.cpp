@@ -69,4 +69,10 @@ TEST(Heldout, SpreadsOverTheWholeSplitWithItsOwnLabels) {
   EXPECT_EQ(images, 1000);
 }
 
+TEST(Heldout, OneImageStandsInForEveryQuarter) {
+  const Heldout h = heldout_loss(says_time, Process(ProcessOptions{}), std::make_shared<Halves>(1),
+                                 1000, loader(64), at::kCPU);
+  for (const double q : {h.q1, h.q2, h.q3, h.q4}) EXPECT_GT(q, 0.5) << to_json(h).dump();
+}
+
 }  // namespace tweedie

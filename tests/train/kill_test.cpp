@@ -50,14 +50,19 @@ TEST(Kill, DISABLED_Child) {
 TEST(Kill, AtTwentyRandomMomentsChangesNothing) {
   const fs::path whole = fresh_folder("never_killed"), killed = fresh_folder("often_killed");
   Trainer(long_setup(whole)).run({}, {}, false);
-  int ready[2];
-  ASSERT_EQ(pipe(ready), 0);
-  Rng rng(static_cast<uint64_t>(getpid()));
+  const auto seed = static_cast<uint64_t>(getpid());
+  SCOPED_TRACE(fmt::format("seed {}", seed));
+  Rng rng(seed);
   int kills = 0, status = 0;
   for (int round = 0; round < 3 * kKills; ++round) {
+    int ready[2];
+    ASSERT_EQ(pipe(ready), 0);
     const pid_t child = start_child(killed, ready[1]);
+    close(ready[1]);
     char byte;
-    ASSERT_EQ(read(ready[0], &byte, 1), 1);
+    const ssize_t began = read(ready[0], &byte, 1);  // 0 if the child is gone
+    close(ready[0]);
+    ASSERT_EQ(began, 1) << "the child died before its first step";
     const bool let_live = kills >= kKills;
     if (!let_live) {
       usleep(static_cast<useconds_t>(rng.below(80'000)));
@@ -73,8 +78,6 @@ TEST(Kill, AtTwentyRandomMomentsChangesNothing) {
   EXPECT_EQ(log_of(whole), log_of(killed));
   for (const auto& entry : fs::directory_iterator(killed / "checkpoints"))
     EXPECT_TRUE(entry.path().filename().string().starts_with("step_")) << entry.path();
-  close(ready[0]);
-  close(ready[1]);
 }
 
 }  // namespace tweedie

@@ -5,19 +5,14 @@
 #include <cmath>
 #include <numbers>
 
+#include "tests/support/errors.h"
 #include "tweedie/train/lr.h"
 
 namespace tweedie {
 namespace {
 
 std::string message(const TrainOptions& options) {
-  try {
-    validate(options);
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), Error::Kind::kUser);
-    return e.what();
-  }
-  return "";
+  return testing::message_of([&] { validate(options); });
 }
 
 TrainOptions with_steps(int64_t steps) {
@@ -65,12 +60,12 @@ TEST(LearningRate, RisesLinearlyAndStaysConstant) {
   TrainOptions options = with_steps(100);
   options.warmup_steps = 4;
   options.learning_rate = 8e-4;
-  EXPECT_DOUBLE_EQ(learning_rate(options, 0), 2e-4);
-  EXPECT_DOUBLE_EQ(learning_rate(options, 2), 6e-4);
-  EXPECT_DOUBLE_EQ(learning_rate(options, 3), 8e-4);
-  EXPECT_DOUBLE_EQ(learning_rate(options, 99), 8e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(options, 0, total_steps(options)), 2e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(options, 2, total_steps(options)), 6e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(options, 3, total_steps(options)), 8e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(options, 99, total_steps(options)), 8e-4);
   options.warmup_steps = 0;
-  EXPECT_DOUBLE_EQ(learning_rate(options, 0), 8e-4);
+  EXPECT_DOUBLE_EQ(learning_rate(options, 0, total_steps(options)), 8e-4);
 }
 
 TEST(LearningRate, FallsAsACosineToZeroAtTheEnd) {
@@ -78,16 +73,18 @@ TEST(LearningRate, FallsAsACosineToZeroAtTheEnd) {
   options.warmup_steps = 10;
   options.learning_rate = 1;
   options.lr_schedule = "cosine";
-  EXPECT_DOUBLE_EQ(learning_rate(options, 10), 1);
-  EXPECT_NEAR(learning_rate(options, 60), 0.5, 1e-12);  // half of the way
-  EXPECT_NEAR(learning_rate(options, 35), 0.5 + std::numbers::sqrt2 / 4, 1e-12);
-  EXPECT_NEAR(learning_rate(options, 110), 0, 1e-12);
-  EXPECT_GT(learning_rate(options, 109), 0);
+  EXPECT_DOUBLE_EQ(learning_rate(options, 10, total_steps(options)), 1);
+  EXPECT_NEAR(learning_rate(options, 60, total_steps(options)), 0.5, 1e-12);  // half of the way
+  EXPECT_NEAR(learning_rate(options, 35, total_steps(options)), 0.5 + std::numbers::sqrt2 / 4,
+              1e-12);
+  EXPECT_NEAR(learning_rate(options, 110, total_steps(options)), 0, 1e-12);
+  EXPECT_GT(learning_rate(options, 109, total_steps(options)), 0);
   // The same budget in images gives the same rate.
   TrainOptions images = options;
   images.steps.reset();
   images.images = 110 * images.images_per_step() - 5;
-  EXPECT_DOUBLE_EQ(learning_rate(images, 77), learning_rate(options, 77));
+  EXPECT_DOUBLE_EQ(learning_rate(images, 77, total_steps(images)),
+                   learning_rate(options, 77, total_steps(options)));
 }
 
 TEST(TrainOptions, EveryFieldGoesThroughJsonAndBack) {

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "tests/support/scratch.h"
+#include "tests/support/tiny_unet.h"
 #include "tweedie/io/files.h"
 #include "tweedie/train/trainer.h"
 
@@ -35,13 +36,7 @@ class Halves : public Dataset {
 };
 
 inline UNetOptions tiny_model() {
-  UNetOptions model;
-  model.in_channels = model.out_channels = 1;
-  model.block_out_channels = {8, 8};
-  model.down_block_types = {"DownBlock2D", "AttnDownBlock2D"};
-  model.up_block_types = {"AttnUpBlock2D", "UpBlock2D"};
-  model.layers_per_block = 1;
-  model.norm_num_groups = 4;
+  UNetOptions model = testing::tiny_unet(1, {8, 8});
   model.attention_head_dim = 4;
   model.dropout = 0.1;
   model.num_class_embeds = 3;

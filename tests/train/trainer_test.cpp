@@ -5,26 +5,19 @@
 
 #include <fstream>
 
+#include "tests/support/errors.h"
 #include "tweedie/nn/state.h"
 #include "tweedie/train/draws.h"
 
 namespace tweedie {
 namespace {
 
+using testing::contains;
+using testing::message_of;
+
 TrainState train(TrainSetup setup, bool resume = false, const TrainCallbacks& callbacks = {},
                  const CancelToken& cancel = {}) {
   return Trainer(std::move(setup)).run(callbacks, cancel, resume);
-}
-
-std::string error_of(const std::function<void()>& work, Error::Kind kind) {
-  try {
-    work();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.kind(), kind) << e.what();
-    return e.what();
-  }
-  ADD_FAILURE() << "nothing was thrown";
-  return "";
 }
 
 }  // namespace
@@ -43,7 +36,7 @@ TEST(Trainer, ResumesBitForBitWhereverItWasCut) {
       if (++steps == cut) cancel.cancel();
       EXPECT_EQ(p.total, 12);
     };
-    const std::string message = error_of(
+    const std::string message = message_of(
         [&] { train(tiny_setup(parts), false, callbacks, cancel); }, Error::Kind::kInterrupted);
     EXPECT_NE(message.find(fmt::format("after step {}", cut)), std::string::npos);
     train(tiny_setup(parts), /*resume=*/true);
@@ -173,7 +166,7 @@ TEST(Trainer, StopsAtANumberThatIsNotFiniteAndKeepsTheCheckpoint) {
     }
   };
   const std::string message =
-      error_of([&] { train(setup, false, callbacks); }, Error::Kind::kSystem);
+      message_of([&] { train(setup, false, callbacks); }, Error::Kind::kSystem);
   EXPECT_NE(message.find("[train] loss is nan at step 5 (images 24..29, learning rate 0.00"),
             std::string::npos)
       << message;
@@ -191,13 +184,12 @@ TEST(Trainer, RefusesACheckpointOfAnotherNetworkAndSaysWhatDiffers) {
   train(setup);
   UNetOptions wider = tiny_model();
   wider.block_out_channels = {8, 16};
-  const std::string message =
-      error_of([&] { train(tiny_setup(folder, wider), true); }, Error::Kind::kUser);
+  const std::string message = message_of([&] { train(tiny_setup(folder, wider), true); });
   EXPECT_NE(message.find("model.block_out_channels [8,8] -> [8,16]"), std::string::npos) << message;
-  EXPECT_NE(error_of([&] { train(tiny_setup(folder)); }, Error::Kind::kUser).find("step_1"),
-            std::string::npos);
-  EXPECT_NE(error_of([&] { train(tiny_setup(fresh_folder("empty")), true); }, Error::Kind::kUser)
-                .find("no checkpoint to resume from"),
+  EXPECT_NE(message_of([&] { train(tiny_setup(folder)); }).find("step_1"), std::string::npos);
+  EXPECT_NE(message_of([&] {
+              train(tiny_setup(fresh_folder("empty")), true);
+            }).find("no checkpoint to resume from"),
             std::string::npos);
 }
 
@@ -205,7 +197,7 @@ TEST(Trainer, RefusesPartsThatDoNotFit) {
   const auto message = [](const std::function<void(TrainSetup&)>& spoil) {
     TrainSetup setup = tiny_setup(fresh_folder("unfit"));
     spoil(setup);
-    return error_of([&] { Trainer trainer(setup); }, Error::Kind::kUser);
+    return message_of([&] { Trainer trainer(setup); });
   };
   EXPECT_NE(message([](TrainSetup& s) { s.loader.channels = 3; }).find("model.in_channels is 1"),
             std::string::npos);
@@ -303,6 +295,71 @@ TEST(Draws, AreUniformNormalAndDropTheShareOfLabelsThatIsAskedFor) {
   EXPECT_FALSE(draw(batch, 1000, 0, 10, Rng(1, 3)).t.equal(draws.t));
   EXPECT_FALSE(draw({batch.images, at::full({n}, -1, at::kLong)}, 1000, 0.5, 10, Rng(1, 2))
                    .labels.defined());
+}
+
+TEST(Trainer, ABudgetInImagesCountsImagesWhenTheBatchChanges) {
+  const fs::path folder = fresh_folder("other_batch");
+  TrainSetup first = tiny_setup(folder);
+  first.train.steps.reset();
+  first.train.images = 24;  // 4 steps of 6
+  EXPECT_EQ(train(first).step, 4);
+  TrainSetup then = tiny_setup(folder);
+  then.train.steps.reset();
+  then.train.images = 48;
+  then.train.batch_size = 6;  // 2 steps of 12
+  const TrainState end = train(then, /*resume=*/true);
+  EXPECT_EQ(end.images, 48);
+  EXPECT_EQ(end.step, 6);
+}
+
+TEST(Trainer, ResumingOnOtherImagesIsSaid) {
+  const fs::path folder = fresh_folder("other_images");
+  TrainSetup first = tiny_setup(folder);
+  first.train.steps = 2;
+  train(first);
+  TrainSetup then = tiny_setup(folder);
+  then.data = std::make_shared<Halves>(11);
+  then.loader.flip = false;
+  std::string notices;
+  TrainCallbacks callbacks;
+  callbacks.notice = [&](const std::string& line) { notices += line + "\n"; };
+  train(then, /*resume=*/true, callbacks);
+  EXPECT_TRUE(contains(notices, "data.images 10 -> 11")) << notices;
+  EXPECT_TRUE(contains(notices, "data.flip true -> false")) << notices;
+}
+
+TEST(Trainer, ADamagedLaterCheckpointGoesAndTheNewOneStays) {
+  const fs::path folder = fresh_folder("damaged_later");
+  TrainSetup setup = tiny_setup(folder);
+  setup.train.steps = 6;
+  setup.train.keep_checkpoints = 2;
+  train(setup);
+  write_file(folder / "checkpoints/step_6/weights.safetensors", "cut");
+  setup = tiny_setup(folder);
+  setup.train.keep_checkpoints = 1;
+  const CancelToken cancel;
+  TrainCallbacks callbacks;
+  callbacks.progress = [&](const Progress& p) {
+    EXPECT_EQ(p.done, 4);
+    cancel.cancel();
+  };
+  message_of([&] { train(setup, /*resume=*/true, callbacks, cancel); }, Error::Kind::kInterrupted);
+  EXPECT_EQ(newest_checkpoint(folder).filename(), "step_4");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder / "checkpoints"), {}), 1);
+}
+
+TEST(Trainer, AHeldOutImageThatCannotBeReadLosesNoSteps) {
+  struct Broken : Halves {
+    using Halves::Halves;
+    Example get(int64_t) const override { fail("[data] broken.png: cannot be read"); }
+  };
+  const fs::path folder = fresh_folder("broken_heldout");
+  TrainSetup setup = tiny_setup(folder);
+  setup.heldout = std::make_shared<Broken>(16);
+  setup.train.checkpoint_every = 100;
+  setup.train.eval_every = 5;
+  EXPECT_TRUE(contains(message_of([&] { train(setup); }), "broken.png"));
+  EXPECT_EQ(newest_checkpoint(folder).filename(), "step_5");
 }
 
 }  // namespace tweedie

@@ -50,6 +50,11 @@ struct DatasetRequest {
 /// Opens a dataset. Throws Error (user) that names the spec, the known kinds and what is wrong.
 DatasetPtr open_dataset(const DatasetRequest& request);
 
+/// What a training on `request` leaves untouched: the @test part of the same dataset. Null if there
+/// is none, or if the spec itself names @test or @all. Throws as open_dataset for files that are
+/// there and damaged.
+DatasetPtr open_heldout(const DatasetRequest& request);
+
 /// Where Fashion-MNIST's four IDX files lie: $TWEEDIE_FASHION_MNIST, else where Debian's
 /// dataset-fashion-mnist puts them.
 std::string fashion_mnist_folder();

@@ -29,10 +29,16 @@ Listing list_pictures(const fs::path& root) {
     const std::string relative = at->path().lexically_relative(root).generic_string();
     if (hidden(at->path())) {
       at.disable_recursion_pending();
-    } else if (at->is_symlink() && at->is_directory()) {
+      continue;
+    }
+    std::error_code unreadable;  // a link to itself, say
+    if (at->is_symlink() && at->is_directory(unreadable)) {
       listing.skipped.push_back(relative + ": links to folders are not followed");
-    } else if (at->is_regular_file() && is_image_file(at->path())) {
-      listing.pictures.push_back(relative);
+    } else if (is_image_file(at->path())) {
+      if (at->is_regular_file(unreadable))
+        listing.pictures.push_back(relative);
+      else if (unreadable)
+        listing.skipped.push_back(relative + ": " + unreadable.message());
     }
   }
   if (error) fail("[data] {}: cannot be listed: {}", root.string(), error.message());
@@ -92,7 +98,8 @@ Parts own_splits(const fs::path& folder, Split split) {
   for (const fs::directory_entry& entry : fs::directory_iterator(folder)) {
     const std::string name = entry.path().filename().string();
     if (hidden(entry.path()) || name == "train" || name == "test") continue;
-    if (entry.is_directory() ? has_images(entry.path()) : is_image_file(entry.path()))
+    std::error_code ignored;
+    if (entry.is_directory(ignored) ? has_images(entry.path()) : is_image_file(entry.path()))
       parts.skipped.push_back(name + ": lies beside train/ and test/");
   }
   parts.classes = class_names(inside_both);
@@ -117,7 +124,7 @@ bool has_images(const fs::path& folder) {
   for (; !error && at != end; at.increment(error)) {
     if (hidden(at->path()))
       at.disable_recursion_pending();
-    else if (at->is_regular_file() && is_image_file(at->path()))
+    else if (std::error_code ignored; is_image_file(at->path()) && at->is_regular_file(ignored))
       return true;
   }
   return false;
@@ -127,9 +134,12 @@ DatasetPtr open_folder(const fs::path& folder, Split split, double holdout) {
   const std::string name = fmt::format("folder:{}@{}", folder.string(), split_name(split));
   const bool own = fs::is_directory(folder / "train") && fs::is_directory(folder / "test");
   Parts parts = own ? own_splits(folder, split) : hashed_splits(folder, split, holdout);
-  if (parts.pictures.empty() && !own && split == Split::kTest && has_images(folder))
-    fail("[data] {}: no pictures are held out (data.holdout is {}, the folder has no test/)", name,
-         holdout);
+  if (parts.pictures.empty() && split == Split::kTest && has_images(folder))
+    throw AbsentPart(
+        own ? fmt::format("[data] {}: no pictures in test/", name)
+            : fmt::format("[data] {}: no pictures are held out (data.holdout is {}, the folder has "
+                          "no test/)",
+                          name, holdout));
   if (parts.pictures.empty()) fail("[data] {}: no PNG, JPEG or WebP below this folder", name);
   std::vector<FolderDataset::File> files;
   for (const std::string& picture : parts.pictures) {

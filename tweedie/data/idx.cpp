@@ -25,11 +25,16 @@ fs::path find_idx(const fs::path& folder, const std::string& split, const std::s
   return {};
 }
 
+std::string missing_idx(const fs::path& folder, const std::string& split, const std::string& what,
+                        int dims) {
+  return fmt::format("[data] {}: no {}-{}-idx{}-ubyte[.gz] in this folder", folder.string(), split,
+                     what, dims);
+}
+
 fs::path require_idx(const fs::path& folder, const std::string& split, const std::string& what,
                      int dims) {
   const fs::path file = find_idx(folder, split, what, dims);
-  if (file.empty())
-    fail("[data] {}: no {}-{}-idx{}-ubyte[.gz] in this folder", folder.string(), split, what, dims);
+  if (file.empty()) fail("{}", missing_idx(folder, split, what, dims));
   return file;
 }
 
@@ -112,6 +117,8 @@ DatasetPtr open_idx(const std::string& name, const fs::path& folder, Split split
         largest = std::max(largest, largest_label(read_idx(file, 1)));
     for (int label = 0; label <= largest; ++label) classes.push_back(std::to_string(label));
   }
+  if (split == Split::kTest && find_idx(folder, "t10k", "images", 3).empty())
+    throw AbsentPart(missing_idx(folder, "t10k", "images", 3));
   PackedImages images;
   if (split != Split::kTest) append(images, folder, "train", classes.size());
   if (split != Split::kTrain) append(images, folder, "t10k", classes.size());

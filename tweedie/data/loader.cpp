@@ -78,6 +78,15 @@ struct Loader::State {
         handed_out(start),
         taken(start) {}
 
+  ~State() {
+    {
+      const std::lock_guard lock(mutex);
+      stop = true;
+    }
+    room.notify_all();
+    for (std::thread& thread : threads) thread.join();
+  }
+
   const DatasetPtr dataset;
   const LoaderOptions options;
 
@@ -176,14 +185,7 @@ Loader::Loader(DatasetPtr dataset, LoaderOptions options, int64_t start) {
     state_->threads.emplace_back([state = state_.get()] { state->work(); });
 }
 
-Loader::~Loader() {
-  {
-    const std::lock_guard lock(state_->mutex);
-    state_->stop = true;
-  }
-  state_->room.notify_all();
-  for (std::thread& thread : state_->threads) thread.join();
-}
+Loader::~Loader() = default;
 
 Batch Loader::next() {
   State& s = *state_;

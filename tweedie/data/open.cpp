@@ -75,6 +75,17 @@ std::string counted(int64_t n, const std::string& one, const std::string& many) 
   return fmt::format("{} {}", n, n == 1 ? one : many);
 }
 
+DatasetPtr open_heldout(const DatasetRequest& request) {
+  DatasetRequest test = request;
+  if (take_split(test.spec, Split::kTrain) != Split::kTrain) return nullptr;
+  test.spec += "@test";
+  try {
+    return open_dataset(test);
+  } catch (const AbsentPart&) {
+    return nullptr;
+  }
+}
+
 DatasetPtr open_dataset(const DatasetRequest& request) {
   if (!(request.holdout >= 0 && request.holdout < 1))
     fail("[data] holdout {}: at least 0 and below 1", request.holdout);

@@ -6,9 +6,16 @@
 #include <string>
 #include <vector>
 
+#include "tweedie/core/error.h"
 #include "tweedie/data/dataset.h"
 
 namespace tweedie {
+
+/// Thrown where the part that was asked for is not there at all, as opposed to damaged.
+class AbsentPart : public Error {
+ public:
+  explicit AbsentPart(const std::string& message) : Error(Kind::kUser, message) {}
+};
 
 /// "train", "test" or "all".
 std::string split_name(Split split);

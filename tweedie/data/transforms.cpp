@@ -156,8 +156,8 @@ Tensor to_tensor(const Image& image) {
 }
 
 Image to_image(const Tensor& chw) {
-  TORCH_CHECK(chw.dim() == 3 && (chw.size(0) == 1 || chw.size(0) == 3),
-              "to_image wants [1|3,H,W], not ", chw.sizes());
+  if (chw.dim() != 3 || (chw.size(0) != 1 && chw.size(0) != 3))
+    fail("[image] [{}] is no picture: expected [1,H,W] or [3,H,W]", fmt::join(chw.sizes(), ","));
   const Tensor hwc = chw.detach().to(at::kCPU, at::kFloat).permute({1, 2, 0}).contiguous();
   Image image{static_cast<int>(chw.size(2)), static_cast<int>(chw.size(1)),
               static_cast<int>(chw.size(0)), std::vector<uint8_t>(chw.numel())};

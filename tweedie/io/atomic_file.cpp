@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <random>
 #include <utility>
 
 #include "tweedie/core/error.h"
@@ -32,11 +33,17 @@ fs::path parent_of(const fs::path& path) {
   return parent.empty() ? fs::path(".") : parent;
 }
 
+const std::string& process_token() {
+  static const std::string token = fmt::format("{:08x}", std::random_device{}());
+  return token;
+}
+
 fs::path temporary_beside(const fs::path& target) {
   static std::atomic<unsigned> next{0};
   // A file name has at most 255 bytes.
   const std::string name = target.filename().string().substr(0, 200);
-  return parent_of(target) / fmt::format(".{}.{}-{}.tmp", name, ::getpid(), next++);
+  return parent_of(target) /
+         fmt::format(".{}.{}-{}-{}.tmp", name, ::getpid(), process_token(), next++);
 }
 
 void sync_to_disk(const fs::path& path) {

@@ -27,6 +27,8 @@ class AtomicFile {
 };
 
 /// ".NAME.PID-N.tmp" beside `target`, not used before in this process.
+/// Tells this process from earlier ones of the same number: in a container every first one is 1.
+const std::string& process_token();
 std::filesystem::path temporary_beside(const std::filesystem::path& target);
 /// fsync of a file or folder. Throws Error (system).
 void sync_to_disk(const std::filesystem::path& path);

@@ -24,13 +24,23 @@ struct Descriptor {
   }
 };
 
+// A file that is not there or not ours to read is the user's affair; no descriptors, no memory, a
+// lost mount are not.
+[[noreturn]] void fail_open(const fs::path& file, int reason) {
+  constexpr int kMachine[] = {EMFILE, ENFILE, ENOMEM, EIO, ESTALE, EINTR};
+  const bool machine =
+      std::find(std::begin(kMachine), std::end(kMachine), reason) != std::end(kMachine);
+  throw Error(machine ? Error::Kind::kSystem : Error::Kind::kUser,
+              fmt::format("{}: cannot open: {}", file.string(), std::strerror(reason)));
+}
+
 }  // namespace
 
 std::string read_file(const fs::path& file) {
   const Descriptor in{::open(file.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (in.value < 0) fail("{}: cannot open: {}", file.string(), std::strerror(errno));
+  if (in.value < 0) fail_open(file, errno);
   struct stat status;
-  if (::fstat(in.value, &status) != 0) fail("{}: {}", file.string(), std::strerror(errno));
+  if (::fstat(in.value, &status) != 0) fail_system("{}: {}", file.string(), std::strerror(errno));
   if (S_ISDIR(status.st_mode)) fail("{}: is a folder, not a file", file.string());
   std::string bytes;
   size_t used = 0;
@@ -42,7 +52,7 @@ std::string read_file(const fs::path& file) {
     bytes.resize(std::max(room, used + 1));
     const ssize_t got = ::read(in.value, bytes.data() + used, bytes.size() - used);
     if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail("{}: cannot read: {}", file.string(), std::strerror(errno));
+    if (got < 0) fail_system("{}: cannot read: {}", file.string(), std::strerror(errno));
     if (got == 0) break;
     used += static_cast<size_t>(got);
     if (used == bytes.size()) room = 2 * used;

@@ -24,7 +24,7 @@ struct Passing {
   }
 };
 
-// Sweeps up what killed processes left: folders ".NAME.PID-N.tmp" whose process is gone.
+// Sweeps up what killed processes left: folders ".NAME.PID-TOKEN-N.tmp" whose process is gone.
 void remove_leftovers(const fs::path& folder) {
   const std::string head = "." + folder.filename().string().substr(0, 200) + ".";
   std::error_code error;
@@ -35,8 +35,10 @@ void remove_leftovers(const fs::path& folder) {
     pid_t pid = 0;
     const auto parsed = std::from_chars(name.data() + head.size(), name.data() + name.size(), pid);
     if (parsed.ec != std::errc() || *parsed.ptr != '-' || pid <= 0) continue;
+    const bool ours = std::string_view(parsed.ptr + 1).starts_with(process_token());
+    const bool alive = pid == ::getpid() ? ours : ::kill(pid, 0) == 0 || errno != ESRCH;
     std::error_code ignored;
-    if (::kill(pid, 0) != 0 && errno == ESRCH) fs::remove_all(entry->path(), ignored);
+    if (!alive) fs::remove_all(entry->path(), ignored);
   }
 }
 
@@ -85,8 +87,9 @@ void write_folder(const fs::path& folder, const std::function<void(const fs::pat
       fail_system("{}: cannot write a folder: a file of that name is in the way", folder.string());
     fs::create_directories(parent_of(target));
     remove_leftovers(target);
-    const Passing temporary{temporary_beside(target)};
-    fs::create_directory(temporary.path);
+    Passing temporary;
+    do temporary.path = temporary_beside(target);
+    while (!fs::create_directory(temporary.path));
     fill(temporary.path);
     sync_tree(temporary.path);
     put_in_place(temporary.path, target);

@@ -68,7 +68,8 @@ std::vector<std::string> known_configs();
 std::vector<std::string> known_models();
 
 /// The preset for a dataset when no config is given: a network that the size, the channels and the
-/// minutes allow.
+/// minutes allow, and a batch, a warm-up and checkpoints that suit as many steps as two cores make
+/// of them.
 Config preset_for(const Dataset& dataset, const std::string& spec, double minutes);
 
 }  // namespace tweedie

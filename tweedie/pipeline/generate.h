@@ -21,15 +21,15 @@ struct GenerateRequest {
   std::optional<std::string> sampler =
       {};  ///< absent: tweedie.json's recommendation, else the folder's scheduler
   std::optional<int64_t> steps =
-      {};  ///< absent: the recommendation, else all of the scheduler's steps up to 1000
-  std::vector<int64_t> classes =
-      {};  ///< one an image; empty: 0,1,2,... by image index if the model has classes
+      {};  ///< absent: the recommendation; else ddpm takes all of the process's, the others 50
+  std::vector<int64_t> classes = {};  ///< one an image, or one for all; empty: 0,1,2,... by image
+                                      ///< index if the model has classes
   // Overrides of the folder's scheduler_config.json, one by one:
   std::optional<double> eta = {};
   std::optional<std::string> spacing = {}, variance_type = {};
   std::optional<int64_t> steps_offset = {};
   std::optional<bool> clip_sample = {};
-  bool rederive_eps = false;  ///< OpenAI's way: eps again from the clipped x0
+  std::optional<bool> rederive_eps = {};  ///< true is OpenAI's way: eps again from the clipped x0
   // Noise brought along: init [N,C,H,W], steps [S,N,C,H,W]; undefined draws it from the seed.
   at::Tensor noise_init = {}, noise_steps = {};
 };
@@ -56,7 +56,7 @@ struct GenerateCallbacks {
   std::function<void(int64_t first, const at::Tensor& raw)> images = {};
   /// x_t after `step` of `steps` for a batch, on the CPU; step 0 is the noise. Only called if set.
   std::function<void(int64_t first, int64_t step, int64_t steps, const at::Tensor& x)> way = {};
-  ProgressFn progress = {};  ///< in network calls
+  ProgressFn progress = {};  ///< in sampler steps
 };
 
 /// Runs the plan batch by batch. Throws Error (interrupted) between steps once `cancel` is set:

@@ -9,8 +9,6 @@ namespace fs = std::filesystem;
 namespace tweedie {
 namespace {
 
-const char* kDiffusersVersion = "0.42.1";
-
 // diffusers reads a component from the root where its subfolder does not exist.
 fs::path component(const fs::path& folder, const char* name) {
   return fs::is_directory(folder / name) ? folder / name : folder;
@@ -24,16 +22,24 @@ auto naming(const fs::path& file, Read&& read) {
     const std::string message = e.what();
     if (message.find(file.string()) != std::string::npos) throw;
     throw Error(e.kind(), file.string() + ": " + message);
+  } catch (const Json::exception&) {
+    fail("{}: a value is not of the kind that belongs there", file.string());
   }
 }
 
-std::pair<int64_t, int64_t> sample_size(const Json& size, const fs::path& file) {
-  if (size.is_number_integer() && size.get<int64_t>() > 0)
-    return {size.get<int64_t>(), size.get<int64_t>()};
-  if (size.is_array() && size.size() == 2 && size[0].is_number_integer() &&
-      size[1].is_number_integer())
-    return {size[0].get<int64_t>(), size[1].get<int64_t>()};
-  fail("{}: sample_size is {}: expected a size or [height, width]", file.string(), size.dump());
+// What tweedie.json says of the classes must fit the network.
+void check_card(const ModelCard& card, const UNetOptions& net) {
+  if (!net.conditional() && (card.null_class || !card.classes.empty()))
+    fail("classes of a network that takes none");
+  const auto embeds = net.num_class_embeds;
+  if (card.null_class && (!embeds || *embeds < 2 || *card.null_class != *embeds - 1))
+    fail("null_class is {}: it is the last of the network's {} classes, beside at least one",
+         *card.null_class, embeds.value_or(0));
+  const size_t room = embeds ? static_cast<size_t>(*embeds - (card.null_class ? 1 : 0)) : SIZE_MAX;
+  if (card.classes.size() > room)
+    fail("classes: {} names for {} classes", card.classes.size(), room);
+  for (const Json* part : {&card.data, &card.training})
+    if (!part->is_object()) fail("data and training are objects, not {}", part->dump());
 }
 
 fs::path weights_file(const fs::path& folder) {
@@ -59,7 +65,7 @@ torch::Device device_of(const std::string& name) {
 }
 
 int64_t Model::class_count() const {
-  if (!conditional()) return 0;
+  if (!options().num_class_embeds) return card ? static_cast<int64_t>(card->classes.size()) : 0;
   return *options().num_class_embeds - (card && card->null_class ? 1 : 0);
 }
 
@@ -78,7 +84,10 @@ Model load_model(const fs::path& folder, const std::string& device) {
     fail("{}: not a model folder: neither unet/config.json nor config.json", folder.string());
   const Json config = read_json(config_file);
   const UNetOptions options = naming(config_file, [&] { return unet_options_from_json(config); });
-  std::tie(model.height, model.width) = sample_size(options.sample_size, config_file);
+  const auto size = options.image_size();
+  if (!size)
+    fail("{}: sample_size is null: expected a size or [height, width]", config_file.string());
+  std::tie(model.height, model.width) = *size;
   const torch::Device where = device_of(device);
   const fs::path weights = weights_file(unet);
   naming(config_file, [&] {
@@ -92,13 +101,17 @@ Model load_model(const fs::path& folder, const std::string& device) {
   const fs::path scheduler_file = component(folder, "scheduler") / "scheduler_config.json";
   if (!fs::exists(scheduler_file)) fail("{}: no such file", scheduler_file.string());
   model.scheduler = read_json(scheduler_file);
-  model.scheduler_class = model.scheduler.value("_class_name", "DDPMScheduler");
+  naming(scheduler_file, [&] {
+    model.scheduler_class = model.scheduler.value("_class_name", "DDPMScheduler");
+    return 0;
+  });
   model.process_options();  // a bad key is found now
 
   if (const fs::path card = folder / "tweedie.json"; fs::exists(card)) {
     model.card.emplace();
     naming(card, [&] {
       from_json(read_json(card), *model.card);
+      check_card(*model.card, options);
       return 0;
     });
   }

@@ -48,11 +48,10 @@ struct Model {
   int64_t height = 0, width = 0;  ///< of the samples
 
   const UNetOptions& options() const { return net->options(); }
-  bool conditional() const { return options().num_class_embeds.has_value(); }
-  /// Classes one can ask for: without the null class.
+  bool conditional() const { return options().conditional(); }
+  /// Classes one can ask for, without the null class; 0 if there are none or any number will do.
   int64_t class_count() const;
-  /// The process with the defaults of `sampler` ("ddpm", "ddim") for keys that the folder leaves
-  /// out.
+  /// The process, with diffusers' defaults for keys that the folder leaves out.
   ProcessOptions process_options() const;
 };
 

@@ -1,5 +1,8 @@
 #include "tweedie/pipeline/training.h"
 
+#include <array>
+#include <set>
+
 #include "tweedie/io/files.h"
 #include "tweedie/io/grid.h"
 #include "tweedie/nn/state.h"
@@ -12,24 +15,6 @@ namespace tweedie {
 namespace {
 
 constexpr int64_t kPreviewImages = 20, kPreviewSteps = 20;
-
-// The @split of a spec, "" if it has none.
-std::string split_of(const std::string& spec) {
-  const size_t at = spec.rfind('@');
-  return at == std::string::npos || spec.find('/', at) != std::string::npos ? ""
-                                                                            : spec.substr(at + 1);
-}
-
-DatasetPtr open_heldout(const DataOptions& data) {
-  const std::string split = split_of(data.source);
-  if (!split.empty() && split != "train")
-    return nullptr;  // @test or @all: nothing is left to hold out
-  const std::string spec =
-      data.source.substr(0, data.source.size() - (split.empty() ? 0 : split.size() + 1));
-  const DatasetPtr test =
-      open_dataset({.spec = spec, .split = Split::kTest, .holdout = data.holdout});
-  return test->size() > 0 ? test : nullptr;
-}
 
 // Fills in what the data decides and checks what must fit it.
 void resolve(Config& config, const Dataset& data) {
@@ -47,23 +32,32 @@ void resolve(Config& config, const Dataset& data) {
   config.model.sample_size = config.data.size;
   validate(config.model);
   validate(config.train);
-
-  const int64_t classes = static_cast<int64_t>(data.classes().size());
-  const auto embeds = config.model.num_class_embeds;
-  const bool dropout = config.objective.label_dropout > 0;
-  if (embeds && classes == 0)
-    fail("[data] model.num_class_embeds is {} and {} has no classes: set it to null", *embeds,
-         config.data.source);
-  if (dropout && !embeds)
-    fail(
-        "[data] objective.label_dropout is {} and the network has no classes: set "
-        "model.num_class_embeds",
-        config.objective.label_dropout);
-  if (embeds && *embeds < classes + (dropout ? 1 : 0))
-    fail("[data] model.num_class_embeds is {}: {} has {} classes{}, so at least {} are needed",
-         *embeds, config.data.source, classes,
-         dropout ? " and label_dropout needs one for no class" : "", classes + (dropout ? 1 : 0));
 }
+
+// Says at the end, however it comes, what reading changed and which files it passed over.
+class Skipped {
+ public:
+  Skipped(const Dataset& data, const Dataset* heldout, const NoticeFn& notice)
+      : parts_{&data, heldout}, notice_(notice) {
+    for (const Dataset* part : parts_)
+      if (part)
+        for (const std::string& line : part->skipped()) known_.insert(line);
+  }
+  ~Skipped() {
+    for (const Dataset* part : parts_) {
+      if (!part || !notice_) continue;
+      for (const std::string& line : part->notes()) notice_("images changed: " + line);
+      for (const std::string& line : part->skipped())
+        if (!known_.count(line)) notice_("skipped: " + line);
+    }
+  }
+  Skipped(const Skipped&) = delete;
+
+ private:
+  std::array<const Dataset*, 2> parts_;
+  const NoticeFn& notice_;
+  std::set<std::string> known_;  // told before the training
+};
 
 }  // namespace
 
@@ -79,7 +73,7 @@ Training::Training(Config config, fs::path folder, const std::string& device)
   if (config_.data.source.empty()) fail("[data] data.source is empty: say what to train on");
   data_ = open_dataset(
       {.spec = config_.data.source, .split = Split::kTrain, .holdout = config_.data.holdout});
-  heldout_ = open_heldout(config_.data);
+  heldout_ = open_heldout({.spec = config_.data.source, .holdout = config_.data.holdout});
   resolve(config_, *data_);
   net_ = UNet(config_.model);
   initialise(*net_, static_cast<uint64_t>(config_.train.seed));
@@ -114,30 +108,26 @@ std::vector<std::string> Training::facts() const {
 
 TrainState Training::run(const ProgressFn& progress, const NoticeFn& notice,
                          const CancelToken& cancel, bool resume, bool force) {
+  require_writable(folder_);
   if (force && !resume) {
     for (const char* left : {"checkpoints", "log.jsonl", "previews", "tensorboard", "unet",
                              "scheduler", "model_index.json", "tweedie.json", "config.json"})
       fs::remove_all(folder_ / left);
   }
-  require_writable(folder_);
-  const TrainState state =
-      trainer_->run({.on_begin = [this] { write_json(folder_ / "config.json", to_json(config_)); },
-                     .progress = progress,
-                     .notice = notice,
-                     .on_checkpoint = [this](const TrainView& view) { save(view); },
-                     .on_preview = [this](const TrainView& view) { preview(view); }},
-                    cancel, resume);
-  if (notice) {
-    for (const std::string& line : data_->notes()) notice("images changed: " + line);
-    for (const std::string& line : data_->skipped()) notice("skipped: " + line);
-  }
-  return state;
+  const Skipped report(*data_, heldout_.get(), notice);
+  return trainer_->run(
+      {.on_begin = [this] { write_json(folder_ / "config.json", to_json(config_)); },
+       .progress = progress,
+       .notice = notice,
+       .on_checkpoint = [this](const TrainView& view) { save(view); },
+       .on_preview = [&](const TrainView& view) { preview(view, cancel); }},
+      cancel, resume);
 }
 
 ModelCard Training::card(const TrainState& state) const {
   ModelCard card;
   card.version = TWEEDIE_VERSION;
-  card.classes = config_.model.num_class_embeds ? data_->classes() : std::vector<std::string>{};
+  card.classes = config_.model.conditional() ? data_->classes() : std::vector<std::string>{};
   if (config_.objective.label_dropout > 0) card.null_class = *config_.model.num_class_embeds - 1;
   card.steps = std::min<int64_t>(card.steps, config_.process.num_train_timesteps);
   card.data = {
@@ -156,7 +146,7 @@ void Training::save(const TrainView& view) const {
 }
 
 // The same seeds and classes every time, so that one sees the training go on.
-void Training::preview(const TrainView& view) const {
+void Training::preview(const TrainView& view, const CancelToken& cancel) const {
   Model model;
   model.net = view.net;
   model.scheduler = scheduler_json(config_.process, "DDIMScheduler");
@@ -164,7 +154,8 @@ void Training::preview(const TrainView& view) const {
   std::tie(model.height, model.width) = std::pair(config_.data.size[0], config_.data.size[1]);
   const int64_t steps = std::min(kPreviewSteps, config_.process.num_train_timesteps);
   const std::vector<Image> images = generate(
-      model, {.n = kPreviewImages, .batch = kPreviewImages, .sampler = "ddim", .steps = steps});
+      model, {.n = kPreviewImages, .batch = kPreviewImages, .sampler = "ddim", .steps = steps}, {},
+      cancel);
   fs::create_directories(folder_ / "previews");
   const fs::path file = folder_ / "previews" / fmt::format("step_{:07}.png", view.state.step);
   write_image(file, tile(images, 10, 2), {{"tweedie", fmt::format("step {}", view.state.step)}});

@@ -15,8 +15,7 @@ namespace tweedie {
 /// log.jsonl, TensorBoard events and previews/.
 class Training {
  public:
-  /// Checks everything and writes nothing. With `resume` an unset data.source means the run's own
-  /// config.json: see resumed_config. Throws Error (user) for what does not fit together.
+  /// Checks everything and writes nothing. Throws Error (user) for what does not fit together.
   Training(Config config, std::filesystem::path folder, const std::string& device = "cpu");
 
   const Config& config() const { return config_; }
@@ -30,7 +29,7 @@ class Training {
 
  private:
   void save(const TrainView& view) const;
-  void preview(const TrainView& view) const;
+  void preview(const TrainView& view, const CancelToken& cancel) const;
   ModelCard card(const TrainState& state) const;
 
   Config config_;

@@ -9,7 +9,6 @@ namespace tweedie {
 namespace {
 
 // The release of diffusers whose formats these are.
-constexpr const char* kDiffusersVersion = "0.42.1";
 
 // Keys of diffusers' other schedulers for the same networks, and of its own first releases.
 // clang-format off

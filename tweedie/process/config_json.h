@@ -4,6 +4,9 @@
 
 namespace tweedie {
 
+/// The version of diffusers whose formats are written.
+inline constexpr const char* kDiffusersVersion = "0.42.1";
+
 /// Reads a scheduler_config.json as diffusers' OtherScheduler.from_pretrained does: keys in the
 /// file win, absent ones take the defaults. Keys that begin with '_' and keys of diffusers' other
 /// schedulers are passed over, since a folder may be saved for any of them. Throws Error for a key

@@ -6,11 +6,32 @@ namespace tweedie {
 
 const std::vector<SamplerInfo>& samplers() {
   static const std::vector<SamplerInfo> list = {
-#define SAMPLER(name, about) {#name, name, about},
+#define SAMPLER(name, scheduler, reads, about) {#name, name, scheduler, reads, about},
 #include "tweedie/samplers/samplers.inc"
 #undef SAMPLER
   };
   return list;
+}
+
+bool SamplerInfo::heeds(std::string_view field) const {
+  return fmt::format(" {} ", reads).find(fmt::format(" {} ", field)) != std::string::npos;
+}
+
+SamplerCost cost_of(const SamplerInfo& sampler, const std::vector<Level>& levels,
+                    const SamplerOptions& options) {
+  struct Counted : Noise {
+    Tensor init() override { return at::zeros({1, 1, 1, 1}); }
+    Tensor draw() override { return ++draws, init(); }
+    int64_t draws = 0;
+  } noise;
+  SamplerCost cost;
+  const Denoiser denoise = [&](const Tensor& x, const Level&) {
+    ++cost.calls;
+    return Estimate{x, x, at::zeros_like(x)};
+  };
+  sampler.run(denoise, noise.init(), levels, options, noise, {});
+  cost.draws = noise.draws;
+  return cost;
 }
 
 const SamplerInfo& find_sampler(const std::string& name) {

@@ -41,12 +41,25 @@ using SamplerFn = Tensor (*)(const Denoiser& denoise, Tensor x, const std::vecto
 struct SamplerInfo {
   const char* name;
   SamplerFn run;
-  const char* about;  ///< one line with its source
+  const char* scheduler;  ///< diffusers' class of the same method, or ""
+  const char* reads;      ///< the fields of SamplerOptions that it heeds, a space between
+  const char* about;      ///< one line with its source
+
+  bool heeds(std::string_view field) const;
 };
 /// In the order of samplers.inc.
 const std::vector<SamplerInfo>& samplers();
 /// Throws Error that names the known ones.
 const SamplerInfo& find_sampler(const std::string& name);
+
+/// What a run along `levels` takes for a batch.
+struct SamplerCost {
+  int64_t calls = 0;  ///< of the denoiser
+  int64_t draws = 0;  ///< of noise, the first x not counted
+};
+/// Counted, by running the sampler on one pixel.
+SamplerCost cost_of(const SamplerInfo& sampler, const std::vector<Level>& levels,
+                    const SamplerOptions& options);
 
 /// One line on what is unwise about running this sampler along these levels; "" if nothing is.
 std::string advice(const std::string& sampler, const std::vector<Level>& levels,
@@ -55,7 +68,7 @@ std::string advice(const std::string& sampler, const std::vector<Level>& levels,
 /// Throws Error unless x is finite, naming the sampler and the step (1, 2, ...) that went to it.
 void require_finite(const Tensor& x, const char* sampler, int64_t step, const Level& at);
 
-#define SAMPLER(name, about)                                                       \
+#define SAMPLER(name, scheduler, reads, about)                                     \
   Tensor name(const Denoiser& denoise, Tensor x, const std::vector<Level>& levels, \
               const SamplerOptions& options, Noise& noise, const StepFn& on_step = {});
 #include "tweedie/samplers/samplers.inc"

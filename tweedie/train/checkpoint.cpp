@@ -53,9 +53,12 @@ fs::path save_checkpoint(const fs::path& run, const Checkpoint& checkpoint, int6
     write_safetensors(temporary / "optimizer.safetensors", checkpoint.optimizer);
     write_json(temporary / "state.json", to_json(checkpoint.state));
   });
-  const std::vector<fs::path> all = checkpoints(run);
   std::error_code error;  // one that stays is no harm
-  for (size_t i = static_cast<size_t>(keep); i < all.size(); ++i) fs::remove_all(all[i], error);
+  for (const fs::path& old : checkpoints(run)) {
+    // A later one was damaged and passed over: the training went on from before it.
+    const bool later = step_of(old) > checkpoint.state.step;
+    if (later || --keep < 0) fs::remove_all(old, error);
+  }
   return folder;
 }
 

@@ -22,6 +22,8 @@ struct TrainState {
   int64_t window = 0;                     ///< how many steps these are
   std::optional<Heldout> heldout;         ///< the newest
   Json model, process, objective, train;  ///< the options it was trained with
+  Json data;                              ///< what it was trained on, and how that was cut
+  int64_t threads = 0;                    ///< of a CPU: another number rounds otherwise
 
   template <class Self, class Field>
   static void visit(Self& self, Field&& field) {
@@ -37,6 +39,8 @@ struct TrainState {
     field("process", self.process, "the process's options");
     field("objective", self.objective, "the objective's options");
     field("train", self.train, "the training's options");
+    field("data", self.data, "the images");
+    field("threads", self.threads, "threads of the arithmetic");
   }
 };
 

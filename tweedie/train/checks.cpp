@@ -7,6 +7,18 @@ void check_setup(const TrainSetup& setup) {
   const UNetOptions& model = setup.net->options();
   const LoaderOptions& data = setup.loader;
   if (!setup.data || setup.data->size() == 0) fail("[train] the dataset holds no images");
+  if (data.channels != 1 && data.channels != 3)
+    fail("[train] model.in_channels is {}: images have 1 channel or 3", data.channels);
+  const int64_t T = setup.process.schedule().size();
+  if (model.time_embedding_type == "fourier")
+    fail(
+        "[train] model.time_embedding_type is fourier, which divides by the noise's level: the "
+        "loss "
+        "'{}' trains positional and learned ones",
+        setup.objective.loss);
+  if (model.time_embedding_type == "learned" && *model.num_train_timesteps < T)
+    fail("[train] model.num_train_timesteps is {}: the process has {} timesteps",
+         *model.num_train_timesteps, T);
   if (model.in_channels != data.channels)
     fail("[train] model.in_channels is {} and the images have {} channels", model.in_channels,
          data.channels);
@@ -37,7 +49,7 @@ void check_setup(const TrainSetup& setup) {
     fail("[train] model.class_embed_type = identity takes vectors and a dataset has class indices");
   if (!model.num_class_embeds) return;
   const int64_t needed = classes + (dropout > 0);
-  if (*model.num_class_embeds < needed || (dropout > 0 && *model.num_class_embeds != needed))
+  if (*model.num_class_embeds != needed)
     fail("[train] model.num_class_embeds is {}: the dataset has {} classes{}, so it must be {}",
          *model.num_class_embeds, classes,
          dropout > 0 ? " and label_dropout needs a null class" : "", needed);
@@ -73,6 +85,11 @@ void check_same(const TrainState& saved, const TrainState& now, const std::files
   changed = differences(saved.objective, now.objective, "objective.");
   for (std::string& line : differences(saved.train, now.train, "train."))
     changed.push_back(std::move(line));
+  for (std::string& line : differences(saved.data, now.data, "data."))
+    changed.push_back(line + ": from here on the training differs from one that was not stopped");
+  if (saved.threads != now.threads)
+    changed.push_back(fmt::format("threads {} -> {}: sums are rounded in another order",
+                                  saved.threads, now.threads));
   for (const std::string& line : changed) notice("changed since the checkpoint: " + line);
 }
 

@@ -11,11 +11,12 @@
 namespace tweedie {
 namespace {
 
-// Every k-th image: a folder is sorted by class, so its beginning would not stand for the whole.
+// Every k-th image: a folder is sorted by class, so its beginning would not stand for the whole. At
+// least four, with repetition, so that every quarter of t has one.
 class Spread : public Dataset {
  public:
   Spread(DatasetPtr all, int64_t count)
-      : all_(std::move(all)), count_(std::min(count, all_->size())) {}
+      : all_(std::move(all)), count_(std::max<int64_t>(4, std::min(count, all_->size()))) {}
   int64_t size() const override { return count_; }
   Example get(int64_t i) const override { return all_->get(i * all_->size() / count_); }
   std::pair<int, int> common_size() const override { return all_->common_size(); }
@@ -59,7 +60,7 @@ Heldout heldout_loss(const LabelledNetwork& network, const Process& process, Dat
     }
     first += batch.size();
   }
-  const auto mean = [&](int q) { return sums[q] / double(std::max<int64_t>(1, counts[q])); };
+  const auto mean = [&](int q) { return sums[q] / double(counts[q]); };
   Heldout out{0, mean(0), mean(1), mean(2), mean(3)};
   out.all = (out.q1 + out.q2 + out.q3 + out.q4) / 4;
   return out;

@@ -28,7 +28,8 @@ struct Heldout {
 using LabelledNetwork =
     std::function<Tensor(const Tensor& x, const Tensor& t, const Tensor& labels)>;
 
-/// The loss over `count` images spread evenly over `dataset` (all if there are fewer). Image i gets
+/// The loss over `count` images spread evenly over `dataset` (all if there are fewer, four times
+/// if there is one: every quarter of t has an image). Image i gets
 /// its noise and its t (quarter i mod 4) from (seed, i) alone, so that networks, runs and batch
 /// sizes compare. `options` sets size, channels, batch size and workers. `device` is the network's.
 Heldout heldout_loss(const LabelledNetwork& network, const Process& process, DatasetPtr dataset,

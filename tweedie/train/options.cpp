@@ -1,5 +1,7 @@
 #include "tweedie/train/options.h"
 
+#include <algorithm>
+
 namespace tweedie {
 
 void validate(const TrainOptions& options) {
@@ -18,11 +20,12 @@ void validate(const TrainOptions& options) {
         options.lr_schedule, *options.minutes);
 }
 
-std::optional<int64_t> total_steps(const TrainOptions& options) {
+std::optional<int64_t> total_steps(const TrainOptions& options, int64_t step, int64_t images) {
   if (options.steps) return options.steps;
   if (!options.images) return std::nullopt;
   const int64_t each = options.images_per_step();
-  return *options.images / each + (*options.images % each != 0);
+  const int64_t left = std::max<int64_t>(0, *options.images - images);
+  return step + left / each + (left % each != 0);
 }
 
 }  // namespace tweedie

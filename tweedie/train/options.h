@@ -78,7 +78,9 @@ struct TrainOptions {
 /// Throws Error (user) unless exactly one budget is given and the rate's schedule can work with it.
 void validate(const TrainOptions& options);
 
-/// Optimiser steps in all; empty when the budget is in minutes.
-std::optional<int64_t> total_steps(const TrainOptions& options);
+/// Optimiser steps in all, for a training that stands at `step` after `images` (which may have gone
+/// there with another batch size); empty when the budget is in minutes.
+std::optional<int64_t> total_steps(const TrainOptions& options, int64_t step = 0,
+                                   int64_t images = 0);
 
 }  // namespace tweedie

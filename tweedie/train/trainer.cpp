@@ -96,6 +96,7 @@ struct Trainer::State {
   TrainSetup setup;
   const TrainOptions& train = setup.train;
   TrainState at;
+  std::optional<int64_t> total;  // steps
   Parameters parameters;
   at::Device device;
   AdamW optimizer;
@@ -131,7 +132,7 @@ StepReport Trainer::State::step(Loader& loader) {
   }
   const Tensor numbers = at::stack({mean_loss, optimizer.gradient_norm()}).cpu();
   const StepReport report{numbers[0].item<float>(), numbers[1].item<float>(),
-                          learning_rate(train, at.step)};
+                          learning_rate(train, at.step, total)};
   refuse_nonfinite(report);
   if (train.grad_clip > 0) optimizer.clip(report.gradient_norm, train.grad_clip);
   optimizer.step(report.learning_rate, at.step + 1);
@@ -165,7 +166,7 @@ Heldout Trainer::State::evaluate() {
 
 bool Trainer::State::finished() const {
   if (train.minutes) return at.seconds >= 60 * *train.minutes;
-  return at.step >= *total_steps(train);
+  return at.step >= *total;
 }
 
 void Trainer::State::begin(const NoticeFn& notice, bool resume) {
@@ -175,6 +176,11 @@ void Trainer::State::begin(const NoticeFn& notice, bool resume) {
   at.process = to_json(setup.process.options());
   at.objective = to_json(setup.objective);
   at.train = to_json(train);
+  at.data = {{"what", setup.data->describe()}, {"images", setup.data->size()},
+             {"height", setup.loader.height},  {"width", setup.loader.width},
+             {"flip", setup.loader.flip},      {"random_crop", setup.loader.crop == Crop::kRandom}};
+  at.threads = at::get_num_threads();
+  total = total_steps(train);
   if (resume) return restore(notice);
   if (const fs::path newest = newest_checkpoint(setup.folder); !newest.empty())
     fail("[train] {} holds a training already ({}): resume it or choose another folder",
@@ -192,9 +198,11 @@ void Trainer::State::restore(const NoticeFn& notice) {
   load_state(*setup.net, saved.weights, folder + "/weights.safetensors");
   optimizer.load(saved.optimizer, folder + "/optimizer.safetensors");
   TrainState state = saved.state;
-  state.objective = at.objective, state.train = at.train;
+  state.objective = at.objective, state.train = at.train, state.data = at.data;
+  state.threads = at.threads;
   at = std::move(state);
   if (train.precision != "auto") at.precision = train.precision;
+  total = total_steps(train, at.step, at.images);
   if (notice) notice(fmt::format("resumed at step {} from {}", at.step, folder));
 }
 
@@ -246,7 +254,7 @@ void Trainer::State::write_log(TrainLog& log, EventWriter& events, const StepRep
 }
 
 Progress Trainer::State::progress(const StepReport& report, double rate) const {
-  Progress out{at.step, total_steps(train).value_or(0), "step", at.seconds, {}};
+  Progress out{at.step, total.value_or(0), "step", at.seconds, {}};
   if (train.minutes)
     out.done = int64_t(at.seconds), out.total = int64_t(60 * *train.minutes), out.unit = "second";
   out.values = {{"loss", report.loss}, {"grad_norm", report.gradient_norm}, {"images/s", rate}};
@@ -285,33 +293,32 @@ TrainState Trainer::run(const TrainCallbacks& callbacks, const CancelToken& canc
 
     last = s.finished();
     const auto due = [&](int64_t every) {
-      return every > 0 && !cancel.cancelled() && (last || s.at.step % every == 0);
+      return every > 0 && (last || (!cancel.cancelled() && s.at.step % every == 0));
     };
-    const bool evaluated = s.setup.heldout && due(s.train.eval_every);
-    if (evaluated) s.at.heldout = s.evaluate();
-    if (evaluated || last || s.at.step % s.train.log_every == 0) {
-      s.write_log(log, events, report, rate, evaluated);
-      s.at.seconds = now() - start;
-      line_seconds = s.at.seconds, line_images = s.at.images;
-    }
-    if (due(s.train.preview_every)) {
-      try {
-        s.show(callbacks.on_preview, events, last);
-      } catch (const Error& e) {
-        if (e.kind() != Error::Kind::kInterrupted) {  // an interrupt is saved below
-          s.save();
-          throw;
-        }
+    try {
+      const bool evaluated = s.setup.heldout && due(s.train.eval_every);
+      if (evaluated) s.at.heldout = s.evaluate();
+      if (evaluated || last || s.at.step % s.train.log_every == 0) {
+        s.write_log(log, events, report, rate, evaluated);
+        s.at.seconds = now() - start;
+        line_seconds = s.at.seconds, line_images = s.at.images;
+      }
+      if (due(s.train.preview_every)) s.show(callbacks.on_preview, events, last);
+    } catch (...) {  // the steps so far are not lost with it; an interrupt is saved below
+      if (!cancel.cancelled()) {
+        s.save();
+        throw;
       }
     }
-    last = last || cancel.cancelled();
+    const bool stopped = !last && cancel.cancelled();
+    last = last || stopped;
     s.at.seconds = now() - start;
     if (last || s.at.step % s.train.checkpoint_every == 0) {
       const fs::path folder = s.save();
       if (callbacks.notice) callbacks.notice("checkpoint written: " + folder.string());
       s.show(callbacks.on_checkpoint, events, last);
     }
-    if (cancel.cancelled() && !s.finished())
+    if (stopped)
       throw Error(Error::Kind::kInterrupted,
                   fmt::format("interrupted after step {}; the training is saved and can be resumed",
                               s.at.step));

@@ -54,7 +54,7 @@ struct TrainCallbacks {
 
 /// L_simple with AdamW and EMA (DDPM Alg. 1). Everything random is a function of (seed, step) or
 /// (seed, image position), so a run that is killed anywhere and resumed ends with the same bits as
-/// one that is not.
+/// one that is not, on the same device with the same number of threads.
 class Trainer {
  public:
   /// Throws Error (user) where options, network, process and data do not fit each other.
