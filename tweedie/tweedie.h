@@ -11,6 +11,7 @@
 #include "tweedie/io/grid.h"
 #include "tweedie/io/image.h"
 #include "tweedie/io/safetensors.h"
+#include "tweedie/kernels/conv.h"
 #include "tweedie/losses/objective.h"
 #include "tweedie/losses/simple.h"
 #include "tweedie/nn/state.h"

@@ -1,0 +1,107 @@
+// C = A B in float32, a panel of B's columns at a time. Included once for each instruction set.
+#include <hwy/highway.h>
+
+#ifndef TWEEDIE_KERNELS_GEMM_ONCE
+#define TWEEDIE_KERNELS_GEMM_ONCE
+#include <algorithm>
+#include <cstdint>
+namespace tweedie::kernels {
+
+constexpr int64_t kPanel = 32;  // columns of a panel
+inline int64_t panels_of(int64_t columns) { return (columns + kPanel - 1) / kPanel; }
+
+struct GemmSize {
+  int64_t rows, depth;
+};
+struct GemmA {
+  const float* data;
+  int64_t row, step;  // strides of a row and of a step along the sum
+};
+struct GemmB {
+  const float* data;
+  int64_t step;
+};
+struct GemmC {
+  float* data;
+  int64_t row;
+};
+
+}  // namespace tweedie::kernels
+#endif
+
+#if defined(TWEEDIE_KERNELS_GEMM_TOGGLE) == defined(HWY_TARGET_TOGGLE)
+#ifdef TWEEDIE_KERNELS_GEMM_TOGGLE
+#undef TWEEDIE_KERNELS_GEMM_TOGGLE
+#else
+#define TWEEDIE_KERNELS_GEMM_TOGGLE
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace tweedie::kernels::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using D = hn::CappedTag<float, 16>;
+
+// As many sums as the registers hold: 12 x 2 vectors where there are 32 of them, else 6 x 2.
+#if HWY_TARGET <= HWY_AVX3 || HWY_TARGET == HWY_NEON
+constexpr int kRows = 12;
+#else
+constexpr int kRows = 6;
+#endif
+constexpr int kVectors = 2;
+
+template <int R>
+HWY_INLINE void multiply_rows(int64_t depth, const GemmA& a, const GemmB& b, const GemmC& c,
+                              bool accumulate) {
+  const D d;
+  using V = hn::Vec<D>;
+  const int64_t lanes = hn::Lanes(d);
+  V sum[R][kVectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v)
+      sum[r][v] = accumulate ? hn::LoadU(d, c.data + r * c.row + v * lanes) : hn::Zero(d);
+  const float* pa = a.data;
+  const float* pb = b.data;
+  for (int64_t i = 0; i < depth; ++i, pa += a.step, pb += b.step) {
+    const V b0 = hn::LoadU(d, pb), b1 = hn::LoadU(d, pb + lanes);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const V x = hn::Set(d, pa[r * a.row]);
+      sum[r][0] = hn::MulAdd(x, b0, sum[r][0]);
+      sum[r][1] = hn::MulAdd(x, b1, sum[r][1]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[r][v], d, c.data + r * c.row + v * lanes);
+}
+
+template <int R>
+void multiply_last(int64_t rows, int64_t depth, const GemmA& a, const GemmB& b, const GemmC& c,
+                   bool accumulate) {
+  if constexpr (R > 0) {
+    if (rows == R) return multiply_rows<R>(depth, a, b, c, accumulate);
+    multiply_last<R - 1>(rows, depth, a, b, c, accumulate);
+  }
+}
+
+// One panel. The order of each sum does not depend on the number of rows.
+void multiply(const GemmSize& size, GemmA a, GemmB b, GemmC c, bool accumulate) {
+  const int64_t width = kVectors * static_cast<int64_t>(hn::Lanes(D()));
+  for (int64_t column = 0; column < kPanel; column += width) {
+    int64_t r = 0;
+    const auto part = [&](auto&& kernel, auto... rows) {
+      kernel(rows..., size.depth, GemmA{a.data + r * a.row, a.row, a.step},
+             GemmB{b.data + column, b.step}, GemmC{c.data + r * c.row + column, c.row}, accumulate);
+    };
+    for (; r + kRows <= size.rows; r += kRows) part(multiply_rows<kRows>);
+    if (r < size.rows) part(multiply_last<kRows - 1>, size.rows - r);
+  }
+}
+
+}  // namespace tweedie::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+#endif

@@ -1,0 +1,40 @@
+// GroupNorm, optionally with a scale and a shift of each image, optionally followed by SiLU, of
+// channels-last images in float32 on plain pointers: y = act(((x - mean) / sqrt(var + eps) * gamma
+// + beta) * (1 + scale) + shift) (Wu & He 2018, arXiv 1803.08494).
+#pragma once
+#include <cstdint>
+
+#include "tweedie/kernels/parallel.h"
+
+namespace tweedie::kernels {
+
+/// [n,pixels,c]; `groups` divides c.
+struct NormShape {
+  int64_t n, pixels, c, groups;
+};
+
+struct NormParameters {
+  const float* gamma;            ///< [c]
+  const float* beta;             ///< [c]
+  const float* scale = nullptr;  ///< [n,c] or null
+  const float* shift = nullptr;  ///< [n,c] or null; both or none
+  float eps = 1e-5f;
+  bool silu = true;
+};
+
+/// `mean` and `rstd`, [n,groups], of x; the sums are in float64 every few pixels.
+void norm_statistics(const NormShape& shape, const float* x, float eps, float* mean, float* rstd,
+                     const ParallelFor& parallel);
+
+/// y from x and its statistics. y may be x.
+void norm_apply(const NormShape& shape, const NormParameters& parameters, const float* x,
+                const float* mean, const float* rstd, float* y, const ParallelFor& parallel);
+
+/// Gradients; dx may be dy. `sums` [2,n,c] receives the sums over pixels of dz and of dz * x_hat,
+/// where dz is the gradient before SiLU: the gradients of gamma, beta, scale and shift follow from
+/// them.
+void norm_backward(const NormShape& shape, const NormParameters& parameters, const float* x,
+                   const float* mean, const float* rstd, const float* dy, float* dx, float* sums,
+                   const ParallelFor& parallel);
+
+}  // namespace tweedie::kernels

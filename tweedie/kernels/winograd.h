@@ -1,0 +1,45 @@
+// 3x3 convolution of stride 1 and padding 1 by Winograd's minimal filtering F(4x4,3x3) (Lavin &
+// Gray 2015, arXiv 1509.09308), in float32 on plain pointers. 36 products give 16 outputs, where
+// the direct sum takes 144. Each call picks the widest instruction set that the CPU has; what it
+// computes for an image depends neither on the batch nor on the threads.
+#pragma once
+#include <cstdint>
+
+#include "tweedie/kernels/parallel.h"
+
+namespace tweedie::kernels {
+
+/// [n,h,w,c] -> [n,h,w,k], rows of pixels, channels innermost, no gaps.
+struct Conv3x3Shape {
+  int64_t n, h, w, c, k;
+};
+
+/// What is added to the sum on its way out; null pointers add nothing.
+struct Epilogue {
+  const float* bias = nullptr;       ///< [k]
+  const float* per_image = nullptr;  ///< [n,k]: a time embedding
+  const float* residual = nullptr;   ///< [n,h,w,k]
+};
+
+/// Floats of the transformed weights.
+int64_t winograd_weight_size(int64_t c, int64_t k);
+
+/// Strides, in floats, of a filter [k,c,3,3], whatever its layout.
+struct FilterStrides {
+  int64_t k, c, y, x;
+};
+
+/// G g G^T of every filter, packed for winograd_conv. `flip` turns the filter around and exchanges
+/// its channels: with them winograd_conv gives the gradient of the input.
+void winograd_weights(const float* filter, FilterStrides strides, int64_t c, int64_t k, bool flip,
+                      float* out, const ParallelFor& parallel);
+
+/// y = x * filter + epilogue. `weights` from winograd_weights with the same c and k.
+void winograd_conv(const Conv3x3Shape& shape, const float* x, const float* weights,
+                   const Epilogue& epilogue, float* y, const ParallelFor& parallel);
+
+/// The gradient of the filter, written with `strides`, from x and the gradient dy of y.
+void winograd_filter_gradient(const Conv3x3Shape& shape, const float* x, const float* dy,
+                              float* dfilter, FilterStrides strides, const ParallelFor& parallel);
+
+}  // namespace tweedie::kernels
