@@ -51,8 +51,7 @@ constexpr int kRows = 6;
 constexpr int kVectors = 2;
 
 template <int R>
-HWY_INLINE void multiply_rows(int64_t depth, const GemmA& a, const GemmB& b, const GemmC& c,
-                              bool accumulate) {
+void multiply_rows(int64_t depth, const GemmA& a, const GemmB& b, const GemmC& c, bool accumulate) {
   const D d;
   using V = hn::Vec<D>;
   const int64_t lanes = hn::Lanes(d);
@@ -91,14 +90,15 @@ void multiply_last(int64_t rows, int64_t depth, const GemmA& a, const GemmB& b, 
 // One panel. The order of each sum does not depend on the number of rows.
 void multiply(const GemmSize& size, GemmA a, GemmB b, GemmC c, bool accumulate) {
   const int64_t width = kVectors * static_cast<int64_t>(hn::Lanes(D()));
-  for (int64_t column = 0; column < kPanel; column += width) {
-    int64_t r = 0;
-    const auto part = [&](auto&& kernel, auto... rows) {
-      kernel(rows..., size.depth, GemmA{a.data + r * a.row, a.row, a.step},
-             GemmB{b.data + column, b.step}, GemmC{c.data + r * c.row + column, c.row}, accumulate);
-    };
-    for (; r + kRows <= size.rows; r += kRows) part(multiply_rows<kRows>);
-    if (r < size.rows) part(multiply_last<kRows - 1>, size.rows - r);
+  for (int64_t column = 0; column < kPanel; column += width, b.data += width, c.data += width) {
+    GemmA rows = a;
+    GemmC out = c;
+    int64_t left = size.rows;
+    for (; left >= kRows; left -= kRows) {
+      multiply_rows<kRows>(size.depth, rows, b, out, accumulate);
+      rows.data += kRows * a.row, out.data += kRows * c.row;
+    }
+    if (left > 0) multiply_last<kRows - 1>(left, size.depth, rows, b, out, accumulate);
   }
 }
 
