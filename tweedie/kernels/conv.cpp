@@ -38,8 +38,8 @@ Tensor transformed(const Tensor& weight, bool flip) {
 
 Tensor run(const Tensor& x, const Tensor& filter, int64_t out, const float* bias) {
   Tensor y = like(x, out);
-  kernels::winograd_conv(shape_of(x, out), x.data_ptr<float>(), filter.data_ptr<float>(),
-                         {.bias = bias}, y.data_ptr<float>(), kernels::on_torch_threads);
+  kernels::winograd_conv(shape_of(x, out), x.data_ptr<float>(), filter.data_ptr<float>(), bias,
+                         y.data_ptr<float>(), kernels::on_torch_threads);
   return y;
 }
 

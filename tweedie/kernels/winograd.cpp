@@ -13,6 +13,7 @@
 #include <hwy/highway.h>
 
 #include "tweedie/kernels/gemm-inl.h"
+#include "tweedie/kernels/winograd_transforms-inl.h"
 
 #ifndef TWEEDIE_KERNELS_WINOGRAD_ONCE
 #define TWEEDIE_KERNELS_WINOGRAD_ONCE
@@ -72,79 +73,6 @@ inline float* scratch(int which, int64_t floats) {
 HWY_BEFORE_NAMESPACE();
 namespace tweedie::kernels::HWY_NAMESPACE {
 
-// --- the four transforms of a line (Lavin & Gray 2015, section 4.2: points 0, 1, -1, 2, -2) ------
-
-// B^T d: 6 -> 6.
-template <class V>
-HWY_INLINE void transform_input(const V d0, const V d1, const V d2, const V d3, const V d4,
-                                const V d5, V out[6]) {
-  const hn::DFromV<V> t;
-  const V four = hn::Set(t, 4), five = hn::Set(t, 5), two = hn::Set(t, 2);
-  const V a = hn::NegMulAdd(four, d2, d4), b = hn::NegMulAdd(four, d1, d3);
-  const V c = hn::Sub(d4, d2), e = hn::Mul(two, hn::Sub(d3, d1));
-  out[0] = hn::MulAdd(four, d0, hn::NegMulAdd(five, d2, d4));
-  out[1] = hn::Add(a, b);
-  out[2] = hn::Sub(a, b);
-  out[3] = hn::Add(c, e);
-  out[4] = hn::Sub(c, e);
-  out[5] = hn::MulAdd(four, d1, hn::NegMulAdd(five, d3, d5));
-}
-
-// A^T m: 6 -> 4.
-template <class V>
-HWY_INLINE void transform_output(const V m0, const V m1, const V m2, const V m3, const V m4,
-                                 const V m5, V out[4]) {
-  const hn::DFromV<V> t;
-  const V s1 = hn::Add(m1, m2), d1 = hn::Sub(m1, m2), s2 = hn::Add(m3, m4), d2 = hn::Sub(m3, m4);
-  out[0] = hn::Add(hn::Add(m0, s1), s2);
-  out[1] = hn::MulAdd(hn::Set(t, 2), d2, d1);
-  out[2] = hn::MulAdd(hn::Set(t, 4), s2, s1);
-  out[3] = hn::Add(hn::MulAdd(hn::Set(t, 8), d2, d1), m5);
-}
-
-// A y: 4 -> 6.
-template <class V>
-HWY_INLINE void transform_gradient(const V y0, const V y1, const V y2, const V y3, V out[6]) {
-  const hn::DFromV<V> t;
-  const V two = hn::Set(t, 2), four = hn::Set(t, 4);
-  const V even = hn::Add(y0, y2), odd = hn::Add(y1, y3);
-  const V even2 = hn::MulAdd(four, y2, y0), odd2 = hn::Mul(two, hn::MulAdd(four, y3, y1));
-  out[0] = y0;
-  out[1] = hn::Add(even, odd);
-  out[2] = hn::Sub(even, odd);
-  out[3] = hn::Add(even2, odd2);
-  out[4] = hn::Sub(even2, odd2);
-  out[5] = y3;
-}
-
-// G g: 3 -> 6.
-template <class V>
-HWY_INLINE void transform_filter(const V g0, const V g1, const V g2, V out[6]) {
-  const hn::DFromV<V> t;
-  const V even = hn::Mul(hn::Set(t, -1.0f / 6), hn::Add(g0, g2));
-  const V odd = hn::Mul(hn::Set(t, 1.0f / 6), g1);
-  const V even2 = hn::MulAdd(hn::Set(t, 1.0f / 24), g0, hn::Mul(hn::Set(t, 1.0f / 6), g2));
-  const V odd2 = hn::Mul(hn::Set(t, 1.0f / 12), g1);
-  out[0] = hn::Mul(hn::Set(t, 0.25f), g0);
-  out[1] = hn::Sub(even, odd);
-  out[2] = hn::Add(even, odd);
-  out[3] = hn::Add(even2, odd2);
-  out[4] = hn::Sub(even2, odd2);
-  out[5] = g2;
-}
-
-// G^T u: 6 -> 3.
-template <class V>
-HWY_INLINE void transform_filter_back(const V u0, const V u1, const V u2, const V u3, const V u4,
-                                      const V u5, V out[3]) {
-  const hn::DFromV<V> t;
-  const V s1 = hn::Mul(hn::Set(t, -1.0f / 6), hn::Add(u1, u2)), s2 = hn::Add(u3, u4);
-  const V d1 = hn::Mul(hn::Set(t, 1.0f / 6), hn::Sub(u2, u1)), d2 = hn::Sub(u3, u4);
-  out[0] = hn::MulAdd(hn::Set(t, 0.25f), u0, hn::MulAdd(hn::Set(t, 1.0f / 24), s2, s1));
-  out[1] = hn::MulAdd(hn::Set(t, 1.0f / 12), d2, d1);
-  out[2] = hn::Add(hn::MulAdd(hn::Set(t, 1.0f / 6), s2, s1), u5);
-}
-
 // --- a block of tiles to 36 matrices and back ----------------------------------------------------
 
 // The pixels that `count` x `count` places from (y, x) on fall on; outside the image `zero`.
@@ -157,34 +85,44 @@ HWY_INLINE void find_pixels(const float* image, int64_t h, int64_t w, int64_t c,
     }
 }
 
-// B^T d B of tiles first..last, a row of `m` each; columns up to `padded` are filled with zeros.
-void gather_input(const Conv3x3Shape& s, const Tiling& tiling, const float* x, const float* zero,
-                  int64_t first, int64_t last, int64_t padded, const Matrices& m, float* out) {
+// What is gathered into matrices: images [n,h,w,channels] and how far outside its tile a patch
+// begins.
+struct Source {
+  const float* data;
+  int64_t h, w, channels, margin;
+  const float* zero;  // what lies outside, `padded` floats
+};
+
+// transform(patch) of tiles first..last, Size x Size pixels to 6 x 6, a row of `m` each; columns
+// from `channels` to `padded` are filled with zeros.
+template <int Size, class Transform>
+HWY_INLINE void gather(const Source& s, const Tiling& tiling, int64_t first, int64_t last,
+                       int64_t padded, const Matrices& m, float* out, Transform transform) {
   const D d;
   using V = hn::Vec<D>;
   const int64_t lanes = hn::Lanes(d);
   for (int64_t index = first; index < last; ++index) {
     const Tile tile(tiling, index);
-    const float* pixel[kPoints];
-    find_pixels(x + tile.n * s.h * s.w * s.c, s.h, s.w, s.c, tile.y - 1, tile.x - 1, kPatch, zero,
-                pixel);
+    const float* pixel[Size * Size];
+    find_pixels(s.data + tile.n * s.h * s.w * s.channels, s.h, s.w, s.channels, tile.y - s.margin,
+                tile.x - s.margin, Size, s.zero, pixel);
     float* row = out + (index - first) * m.stride;
     for (int64_t c = 0; c < padded; c += lanes) {
-      const int64_t left = s.c - c;
+      const int64_t left = s.channels - c;
       const auto load = [&](const float* p) {
         if (HWY_LIKELY(left >= lanes)) return hn::LoadU(d, p + c);
         return left > 0 ? hn::MaskedLoad(hn::FirstN(d, left), d, p + c) : hn::Zero(d);
       };
-      V t[kPatch][kPatch];
-      for (int j = 0; j < kPatch; ++j) {
-        V column[kPatch];
-        transform_input(load(pixel[j]), load(pixel[6 + j]), load(pixel[12 + j]),
-                        load(pixel[18 + j]), load(pixel[24 + j]), load(pixel[30 + j]), column);
+      V t[kPatch][Size];
+      for (int j = 0; j < Size; ++j) {
+        V in[Size], column[kPatch];
+        for (int i = 0; i < Size; ++i) in[i] = load(pixel[i * Size + j]);
+        transform(in, column);
         for (int i = 0; i < kPatch; ++i) t[i][j] = column[i];
       }
       for (int i = 0; i < kPatch; ++i) {
         V line[kPatch];
-        transform_input(t[i][0], t[i][1], t[i][2], t[i][3], t[i][4], t[i][5], line);
+        transform(t[i], line);
         for (int j = 0; j < kPatch; ++j)
           hn::StoreU(line[j], d, row + (i * kPatch + j) * m.plane + c);
       }
@@ -192,44 +130,27 @@ void gather_input(const Conv3x3Shape& s, const Tiling& tiling, const float* x, c
   }
 }
 
-// A dy A^T of tiles first..last.
+// B^T d B.
+void gather_input(const Conv3x3Shape& s, const Tiling& tiling, const float* x, const float* zero,
+                  int64_t first, int64_t last, int64_t padded, const Matrices& m, float* out) {
+  using V = hn::Vec<D>;
+  gather<kPatch>(
+      {x, s.h, s.w, s.c, 1, zero}, tiling, first, last, padded, m, out,
+      [](const V* d, V* to) { transform_input(d[0], d[1], d[2], d[3], d[4], d[5], to); });
+}
+
+// A dy A^T.
 void gather_gradient(const Conv3x3Shape& s, const Tiling& tiling, const float* dy,
                      const float* zero, int64_t first, int64_t last, int64_t padded,
                      const Matrices& m, float* out) {
-  const D d;
   using V = hn::Vec<D>;
-  const int64_t lanes = hn::Lanes(d);
-  for (int64_t index = first; index < last; ++index) {
-    const Tile tile(tiling, index);
-    const float* pixel[kTile * kTile];
-    find_pixels(dy + tile.n * s.h * s.w * s.k, s.h, s.w, s.k, tile.y, tile.x, kTile, zero, pixel);
-    float* row = out + (index - first) * m.stride;
-    for (int64_t k = 0; k < padded; k += lanes) {
-      const int64_t left = s.k - k;
-      const auto load = [&](const float* p) {
-        if (HWY_LIKELY(left >= lanes)) return hn::LoadU(d, p + k);
-        return left > 0 ? hn::MaskedLoad(hn::FirstN(d, left), d, p + k) : hn::Zero(d);
-      };
-      V t[kPatch][kTile];
-      for (int j = 0; j < kTile; ++j) {
-        V column[kPatch];
-        transform_gradient(load(pixel[j]), load(pixel[4 + j]), load(pixel[8 + j]),
-                           load(pixel[12 + j]), column);
-        for (int i = 0; i < kPatch; ++i) t[i][j] = column[i];
-      }
-      for (int i = 0; i < kPatch; ++i) {
-        V line[kPatch];
-        transform_gradient(t[i][0], t[i][1], t[i][2], t[i][3], line);
-        for (int j = 0; j < kPatch; ++j)
-          hn::StoreU(line[j], d, row + (i * kPatch + j) * m.plane + k);
-      }
-    }
-  }
+  gather<kTile>({dy, s.h, s.w, s.k, 0, zero}, tiling, first, last, padded, m, out,
+                [](const V* y, V* to) { transform_gradient(y[0], y[1], y[2], y[3], to); });
 }
 
-// A^T m A plus the epilogue, to the pixels of tiles first..last; channels from..to.
+// A^T m A plus bias, to the pixels of tiles first..last; channels from..to.
 void scatter_output(const Conv3x3Shape& s, const Tiling& tiling, const Matrices& m, const float* in,
-                    int64_t first, int64_t last, int64_t from, int64_t to, const Epilogue& add,
+                    int64_t first, int64_t last, int64_t from, int64_t to, const float* bias,
                     float* y) {
   const D d;
   using V = hn::Vec<D>;
@@ -253,15 +174,13 @@ void scatter_output(const Conv3x3Shape& s, const Tiling& tiling, const Matrices&
         transform_output(p[0], p[1], p[2], p[3], p[4], p[5], column);
         for (int i = 0; i < kTile; ++i) t[i][j] = column[i];
       }
-      V constant = add.bias ? load(add.bias + k) : hn::Zero(d);
-      if (add.per_image) constant = hn::Add(constant, load(add.per_image + tile.n * s.k + k));
+      const V constant = bias ? load(bias + k) : hn::Zero(d);
       for (int i = 0; i < rows; ++i) {
         V line[kTile];
         transform_output(t[i][0], t[i][1], t[i][2], t[i][3], t[i][4], t[i][5], line);
         for (int j = 0; j < columns; ++j) {
           const int64_t at = base + (i * s.w + j) * s.k + k;
-          V sum = hn::Add(line[j], constant);
-          if (add.residual) sum = hn::Add(sum, load(add.residual + at));
+          const V sum = hn::Add(line[j], constant);
           if (HWY_LIKELY(left >= lanes)) {
             hn::StoreU(sum, d, y + at);
           } else {
@@ -310,8 +229,8 @@ void Weights(const float* filter, FilterStrides at, int64_t c, int64_t k, bool f
   });
 }
 
-void Conv(const Conv3x3Shape& s, const float* x, const float* weights, const Epilogue& add,
-          float* y, const ParallelFor& parallel) {
+void Conv(const Conv3x3Shape& s, const float* x, const float* weights, const float* bias, float* y,
+          const ParallelFor& parallel) {
   const Tiling tiling(s);
   const int64_t lanes = hn::Lanes(D()), padded = (s.c + lanes - 1) / lanes * lanes;
   const int64_t block = kConvTiles, chunk = std::min(kConvColumns, panels_of(s.k) * kPanel);
@@ -332,7 +251,7 @@ void Conv(const Conv3x3Shape& s, const float* x, const float* weights, const Epi
             multiply({.rows = last - first, .depth = s.c}, {input + p * v.plane, v.stride, 1},
                      {weights + p * plane + k * s.c, kPanel},
                      {output + p * m.plane + (k - from), m.stride}, false);
-        scatter_output(s, tiling, m, output, first, last, from, to, add, y);
+        scatter_output(s, tiling, m, output, first, last, from, to, bias, y);
       }
     }
   });
@@ -415,8 +334,8 @@ void winograd_weights(const float* filter, FilterStrides strides, int64_t c, int
 }
 
 void winograd_conv(const Conv3x3Shape& shape, const float* x, const float* weights,
-                   const Epilogue& epilogue, float* y, const ParallelFor& parallel) {
-  HWY_DYNAMIC_DISPATCH(Conv)(shape, x, weights, epilogue, y, parallel);
+                   const float* bias, float* y, const ParallelFor& parallel) {
+  HWY_DYNAMIC_DISPATCH(Conv)(shape, x, weights, bias, y, parallel);
 }
 
 void winograd_filter_gradient(const Conv3x3Shape& shape, const float* x, const float* dy,

@@ -14,13 +14,6 @@ struct Conv3x3Shape {
   int64_t n, h, w, c, k;
 };
 
-/// What is added to the sum on its way out; null pointers add nothing.
-struct Epilogue {
-  const float* bias = nullptr;       ///< [k]
-  const float* per_image = nullptr;  ///< [n,k]: a time embedding
-  const float* residual = nullptr;   ///< [n,h,w,k]
-};
-
 /// Floats of the transformed weights.
 int64_t winograd_weight_size(int64_t c, int64_t k);
 
@@ -34,9 +27,10 @@ struct FilterStrides {
 void winograd_weights(const float* filter, FilterStrides strides, int64_t c, int64_t k, bool flip,
                       float* out, const ParallelFor& parallel);
 
-/// y = x * filter + epilogue. `weights` from winograd_weights with the same c and k.
+/// y = x * filter + bias [k] (null adds none). `weights` from winograd_weights with the same c and
+/// k.
 void winograd_conv(const Conv3x3Shape& shape, const float* x, const float* weights,
-                   const Epilogue& epilogue, float* y, const ParallelFor& parallel);
+                   const float* bias, float* y, const ParallelFor& parallel);
 
 /// The gradient of the filter, written with `strides`, from x and the gradient dy of y.
 void winograd_filter_gradient(const Conv3x3Shape& shape, const float* x, const float* dy,
