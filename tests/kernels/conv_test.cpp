@@ -86,6 +86,13 @@ TEST(Conv3x3, ForwardAndGradientsOverRandomShapes) {
   }
 }
 
+// More tiles than a block of the filter's gradient takes, more channels than a chunk of the output.
+TEST(Conv3x3, SeveralBlocksOfTilesAndOfChannels) {
+  for (const Shape& s : {Shape{4, 16, 20, 33, 30}, Shape{2, 256, 300, 9, 8}})
+    expect_close(noise({s.n, s.c, s.h, s.w}, 1), noise({s.k, s.c, 3, 3}, 2), noise({s.k}, 3),
+                 noise({s.n, s.k, s.h, s.w}, 4), fmt::format("{}x{}", s.n, s.c));
+}
+
 TEST(Conv3x3, HugeTinyAndZeroMagnitudes) {
   const Tensor x = noise({2, 32, 9, 10}, 1), w = noise({20, 32, 3, 3}, 2), b = noise({20}, 3);
   const Tensor dy = noise({2, 20, 9, 10}, 4);
