@@ -1,88 +1,197 @@
 #include "tweedie/kernels/conv.h"
 
 #include <ATen/ATen.h>
-#include <ATen/autocast_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <bit>
+#include <mutex>
+
+#include "tweedie/kernels/again.h"
 #include "tweedie/kernels/winograd.h"
 
 namespace tweedie {
 namespace {
 
 using kernels::Conv3x3Shape;
+using kernels::ConvScale;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-Tensor channels_last(const Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
-
-Tensor like(const Tensor& x, int64_t channels) {
-  return at::empty({x.size(0), channels, x.size(2), x.size(3)},
-                   x.options().memory_format(at::MemoryFormat::ChannelsLast));
-}
-
-Conv3x3Shape shape_of(const Tensor& x, int64_t out) {
-  return {x.size(0), x.size(2), x.size(3), x.size(1), out};
+kernels::FilterStrides strides_of(const Tensor& weight, int out, int in) {
+  return {weight.stride(out), weight.stride(in), weight.stride(2), weight.stride(3)};
 }
 
 // The filter [out,in,3,3] transformed; with `flip` that of the gradient of the input.
 Tensor transformed(const Tensor& weight, bool flip) {
-  const int from = flip ? 0 : 1, to = flip ? 1 : 0;
-  const int64_t c = weight.size(from), k = weight.size(to);
-  Tensor out = at::empty({kernels::winograd_weight_size(c, k)}, weight.options());
-  kernels::winograd_weights(
-      weight.data_ptr<float>(),
-      {weight.stride(to), weight.stride(from), weight.stride(2), weight.stride(3)}, c, k, flip,
-      out.data_ptr<float>(), kernels::on_torch_threads);
-  return out;
+  const int in = flip ? 0 : 1, out = flip ? 1 : 0;
+  const int64_t c = weight.size(in), k = weight.size(out);
+  Tensor to = at::empty({kernels::winograd_weight_size(c, k)}, weight.options());
+  kernels::winograd_weights(weight.data_ptr<float>(), strides_of(weight, out, in), c, k, flip,
+                            to.data_ptr<float>(), kernels::on_torch_threads);
+  return to;
 }
 
-Tensor run(const Tensor& x, const Tensor& filter, int64_t out, const float* bias) {
-  Tensor y = like(x, out);
-  kernels::winograd_conv(shape_of(x, out), x.data_ptr<float>(), filter.data_ptr<float>(), bias,
-                         y.data_ptr<float>(), kernels::on_torch_threads);
+// `larger` is the one of input and output that has the convolution's size.
+Conv3x3Shape shape_of(const Tensor& larger, int64_t in, int64_t out, ConvScale scale) {
+  return {larger.size(0), larger.size(2), larger.size(3), in, out, scale};
+}
+
+const float* pointer(const Tensor& t) { return t.defined() ? t.data_ptr<float>() : nullptr; }
+
+Tensor run(const Tensor& x, const Tensor& filter, int64_t out, ConvScale scale,
+           const Tensor& bias = {}, const Tensor& image_bias = {}, const Tensor& residual = {}) {
+  const auto scaled = [&](int64_t side) {
+    return scale == ConvScale::kUpsampled ? 2 * side
+           : scale == ConvScale::kPooled  ? side / 2
+                                          : side;
+  };
+  Tensor y = at::empty({x.size(0), out, scaled(x.size(2)), scaled(x.size(3))},
+                       x.options().memory_format(at::MemoryFormat::ChannelsLast));
+  const Tensor& larger = scale == ConvScale::kUpsampled ? y : x;
+  kernels::winograd_conv(
+      shape_of(larger, x.size(1), out, scale), x.data_ptr<float>(), filter.data_ptr<float>(),
+      {.bias = pointer(bias), .image_bias = pointer(image_bias), .residual = pointer(residual)},
+      y.data_ptr<float>(), kernels::on_torch_threads);
   return y;
 }
 
+Tensor stock(const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvExtras& e) {
+  Tensor h = e.norm ? stock_group_norm(x, *e.norm) : x;
+  if (e.upsample) h = at::upsample_nearest2d(h, {2 * h.size(2), 2 * h.size(3)}, 2.0, 2.0);
+  // A convolution's output is no part of what its backward needs: sums may be taken in place.
+  Tensor y = at::conv2d(h, weight, bias, 1, 1);
+  if (e.image_bias.defined()) y.add_(e.image_bias.unsqueeze(-1).unsqueeze(-1));
+  if (e.residual.defined()) y.add_(e.residual);
+  return y;
+}
+
+// x is channels last.
+Tensor compute(const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvExtras& e,
+               const Tensor& filter, GroupNormStatistics* statistics) {
+  if (e.norm) *statistics = group_norm_statistics(x, *e.norm);
+  const auto plain = [](const Tensor& t) { return t.defined() ? t.contiguous() : t; };
+  const auto last = [](const Tensor& t) { return t.defined() ? channels_last(t) : t; };
+  return run(e.norm ? group_norm_apply(x, *e.norm, *statistics) : x, filter, weight.size(0),
+             e.upsample ? ConvScale::kUpsampled : ConvScale::kSame, plain(bias),
+             plain(e.image_bias), last(e.residual));
+}
+
 struct Winograd : torch::autograd::Function<Winograd> {
-  static Tensor forward(AutogradContext* ctx, const Tensor& x_any, const Tensor& weight,
-                        const std::optional<Tensor>& bias) {
-    const Tensor x = channels_last(x_any);
-    ctx->save_for_backward({x, weight});
-    ctx->saved_data["bias"] = bias.has_value();
-    const Tensor b = bias ? bias->contiguous() : Tensor();
-    return run(x, transformed(weight, false), weight.size(0),
-               b.defined() ? b.data_ptr<float>() : nullptr);
+  // Places of the arguments that are tensors. x is channels last.
+  enum { kX, kWeight, kBias, kImageBias, kResidual, kGamma, kBeta, kScale, kShift, kCount };
+
+  static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
+                        const MaybeTensor& bias, const MaybeTensor& image_bias,
+                        const MaybeTensor& residual, const MaybeTensor& gamma,
+                        const MaybeTensor& beta, const MaybeTensor& scale, const MaybeTensor& shift,
+                        const ConvExtras& extras) {
+    int64_t present = 0;
+    int place = kBias;
+    for (const MaybeTensor* t : {&bias, &image_bias, &residual, &gamma, &beta, &scale, &shift})
+      present |= int64_t{t->has_value()} << place++;
+    ctx->saved_data["present"] = present | 1 << kX | 1 << kWeight;
+    GroupNormStatistics statistics;
+    const Tensor y = compute(x, weight, or_undefined(bias), extras, transformed(weight, false), &statistics);
+    ctx->save_for_backward(
+        {x, weight, or_undefined(gamma), or_undefined(beta), or_undefined(scale),
+         or_undefined(shift), statistics.mean, statistics.rstd});
+    ctx->saved_data["upsample"] = extras.upsample;
+    if (extras.norm) {
+      ctx->saved_data["groups"] = extras.norm->groups;
+      ctx->saved_data["eps"] = extras.norm->eps;
+      ctx->saved_data["silu"] = extras.norm->silu;
+    }
+    return y;
   }
 
-  static variable_list backward(AutogradContext* ctx, variable_list gradients) {
-    const variable_list saved = ctx->get_saved_variables();
-    const Tensor &x = saved[0], &weight = saved[1];
-    const bool wants_x = ctx->needs_input_grad(0), wants_w = ctx->needs_input_grad(1);
-    const bool wants_b = ctx->saved_data["bias"].toBool() && ctx->needs_input_grad(2);
-    if (at::GradMode::is_enabled()) {  // create_graph: only the stock operation can be derived
-                                       // again
-      const auto [dx, dw, db] = at::convolution_backward(
-          gradients[0], x, weight, at::OptionalIntArrayRef({weight.size(0)}), {1, 1}, {1, 1},
-          {1, 1}, false, {0, 0}, 1, {wants_x, wants_w, wants_b});
-      return {dx, dw, db};
+  static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
+    const variable_list v = ctx->get_saved_variables();
+    const Tensor &x = v[0], &weight = v[1];
+    ConvExtras extras{.upsample = ctx->saved_data["upsample"].toBool()};
+    if (v[2].defined())
+      extras.norm = {ctx->saved_data["groups"].toInt(),
+                     ctx->saved_data["eps"].toDouble(),
+                     v[2],
+                     v[3],
+                     ctx->saved_data["silu"].toBool(),
+                     v[4],
+                     v[5]};
+    const auto present = static_cast<uint64_t>(ctx->saved_data["present"].toInt());
+    const auto wants = [&](int i) {  // autograd counts the tensors that are there
+      return (present >> i & 1) != 0 &&
+             ctx->needs_input_grad(std::popcount(present & ((uint64_t{1} << i) - 1)));
+    };
+    variable_list out(kCount + 1);
+    if (wants(kResidual)) out[kResidual] = gradients[0];
+    if (wants(kBias) || wants(kImageBias)) {
+      const Tensor sums = gradients[0].sum({2, 3});
+      if (wants(kBias)) out[kBias] = sums.sum(0);
+      if (wants(kImageBias)) out[kImageBias] = sums;
+    }
+    if (at::GradMode::is_enabled()) {
+      const variable_list d =
+          derivable_gradients({x, weight, v[2], v[3], v[4], v[5]}, gradients[0],
+                              [&] { return stock(x, weight, {}, extras); });
+      out[kX] = d[0], out[kWeight] = d[1];
+      for (int i = 0; i < 4; ++i) out[kGamma + i] = d[2 + i];
+      return out;
     }
     const Tensor dy = channels_last(gradients[0]);
-    variable_list out(3);
-    if (wants_x) out[0] = run(dy, transformed(weight, true), x.size(1), nullptr);
-    if (wants_w) {
-      out[1] = at::empty_like(weight);
+    const GroupNormStatistics statistics{v[6], v[7]};
+    if (wants(kWeight)) {
+      out[kWeight] = at::empty_like(weight);
       kernels::winograd_filter_gradient(
-          shape_of(x, dy.size(1)), x.data_ptr<float>(), dy.data_ptr<float>(),
-          out[1].data_ptr<float>(),
-          {weight.stride(0), weight.stride(1), weight.stride(2), weight.stride(3)},
+          shape_of(dy, x.size(1), dy.size(1),
+                   extras.upsample ? ConvScale::kUpsampled : ConvScale::kSame),
+          (extras.norm ? group_norm_apply(x, *extras.norm, statistics) : x).data_ptr<float>(),
+          dy.data_ptr<float>(), out[kWeight].data_ptr<float>(), strides_of(weight, 0, 1),
           kernels::on_torch_threads);
     }
-    if (wants_b) out[2] = dy.sum({0, 2, 3});
+    const bool norm = extras.norm && (wants(kX) || wants(kGamma) || wants(kBeta) ||
+                                      wants(kScale) || wants(kShift));
+    if (!norm && !wants(kX)) return out;
+    const Tensor dh = run(dy, transformed(weight, true), x.size(1),
+                          extras.upsample ? ConvScale::kPooled : ConvScale::kSame);
+    if (!norm) {
+      out[kX] = dh;
+      return out;
+    }
+    const GroupNormGradients g =
+        group_norm_gradients(x, *extras.norm, statistics, dh, /*reuse=*/true);
+    out[kX] = g.x, out[kGamma] = g.weight, out[kBeta] = g.bias, out[kScale] = g.scale;
+    out[kShift] = g.shift;
     return out;
   }
 };
 
 }  // namespace
+
+struct FilterCache::State {
+  std::mutex mutex;
+  Tensor filter;
+  const void* data = nullptr;
+  uint32_t version = 0;
+};
+
+FilterCache::FilterCache() : state_(std::make_unique<State>()) {}
+FilterCache::~FilterCache() = default;
+
+Tensor FilterCache::find(const Tensor& weight) {
+  if (weight.is_inference()) return transformed(weight, false);  // it does not tell of changes
+  const std::lock_guard lock(state_->mutex);
+  if (!state_->filter.defined() || state_->data != weight.data_ptr() ||
+      state_->version != weight._version()) {
+    state_->filter = transformed(weight, false);
+    state_->data = weight.data_ptr();
+    state_->version = weight._version();
+  }
+  return state_->filter;
+}
+
+void FilterCache::drop() {
+  const std::lock_guard lock(state_->mutex);
+  state_->filter.reset();
+}
 
 ConvPlan plan_conv3x3(int64_t in, int64_t out, int64_t height, int64_t width) {
   // The transforms cost as much as 16 channels of products; a map of 4x4 gives too few tiles to
@@ -90,16 +199,28 @@ ConvPlan plan_conv3x3(int64_t in, int64_t out, int64_t height, int64_t width) {
   return in >= 16 && out >= 16 && height * width > 16 ? ConvPlan::kWinograd : ConvPlan::kStock;
 }
 
-Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias) {
-  const auto plain = [](const Tensor& t) { return t.is_cpu() && t.scalar_type() == at::kFloat; };
-  const bool ours =
-      plain(x) && plain(weight) && (!bias.defined() || plain(bias)) &&
-      !at::autocast::is_autocast_enabled(at::kCPU) && x.dim() == 4 && x.numel() > 0 &&
-      weight.dim() == 4 && weight.size(1) == x.size(1) && weight.size(2) == 3 &&
-      weight.size(3) == 3 &&
-      plan_conv3x3(x.size(1), weight.size(0), x.size(2), x.size(3)) == ConvPlan::kWinograd;
-  if (!ours) return at::conv2d(x, weight, bias, 1, 1);
-  return Winograd::apply(x, weight, bias.defined() ? std::optional(bias) : std::nullopt);
+Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvExtras& e) {
+  const auto plan = [&] {
+    const int64_t scale = e.upsample ? 2 : 1;
+    return plan_conv3x3(x.size(1), weight.size(0), scale * x.size(2), scale * x.size(3));
+  };
+  const bool ours = runs_on_kernels(x) && runs_on_kernels(weight) && weight.size(1) == x.size(1) &&
+                    weight.size(2) == 3 && weight.size(3) == 3 && plan() == ConvPlan::kWinograd;
+  if (!ours) {
+    if (!e.norm || !runs_on_kernels(x)) return stock(x, weight, bias, e);
+    ConvExtras rest = e;
+    rest.norm.reset();
+    return stock(group_norm(x, *e.norm), weight, bias, rest);
+  }
+  if (!at::GradMode::is_enabled()) {
+    GroupNormStatistics statistics;
+    const Tensor filter = e.cache ? e.cache->find(weight) : transformed(weight, false);
+    return compute(channels_last(x), weight, bias, e, filter, &statistics);
+  }
+  if (e.cache) e.cache->drop();  // the filter is about to change
+  const GroupNormArgs none{}, &n = e.norm ? *e.norm : none;
+  return Winograd::apply(channels_last(x), weight, maybe(bias), maybe(e.image_bias), maybe(e.residual),
+                         maybe(n.weight), maybe(n.bias), maybe(n.scale), maybe(n.shift), e);
 }
 
 }  // namespace tweedie

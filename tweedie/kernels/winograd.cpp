@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
-#include <vector>
 
 // This file is compiled once for each instruction set.
 #undef HWY_TARGET_INCLUDE
@@ -23,6 +22,13 @@ constexpr int64_t kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
 
 // Measured on a core with 1 MB of second-level cache: tiles and channels whose matrices stay there.
 constexpr int64_t kConvTiles = 24, kConvColumns = 128, kGradientTiles = 192;
+constexpr int64_t kFewBlocks = 16;
+
+// An image whose pixels are equal two by two has nothing at the point -1, and its output's pairs
+// take nothing from there: 11 of the 36 products fall away.
+inline bool is_live(const Conv3x3Shape& s, int64_t point) {
+  return s.scale == ConvScale::kSame || (point / kPatch != 2 && point % kPatch != 2);
+}
 
 // Where the tiles of a batch lie.
 struct Tiling {
@@ -55,8 +61,8 @@ inline float* scratch(int which, int64_t floats) {
   struct Free {
     void operator()(float* p) const { std::free(p); }
   };
-  thread_local std::unique_ptr<float, Free> memory[3];
-  thread_local int64_t sizes[3] = {0, 0, 0};
+  thread_local std::unique_ptr<float, Free> memory[4];
+  thread_local int64_t sizes[4] = {};
   if (sizes[which] < floats) {
     memory[which].reset();
     const size_t bytes = (static_cast<size_t>(floats) * sizeof(float) + 4095) / 4096 * 4096;
@@ -75,23 +81,28 @@ namespace tweedie::kernels::HWY_NAMESPACE {
 
 // --- a block of tiles to 36 matrices and back ----------------------------------------------------
 
-// The pixels that `count` x `count` places from (y, x) on fall on; outside the image `zero`.
-HWY_INLINE void find_pixels(const float* image, int64_t h, int64_t w, int64_t c, int64_t y,
-                            int64_t x, int64_t count, const float* zero, const float** out) {
-  for (int64_t i = 0; i < count; ++i)
-    for (int64_t j = 0; j < count; ++j) {
-      const bool inside = y + i >= 0 && y + i < h && x + j >= 0 && x + j < w;
-      *out++ = inside ? image + ((y + i) * w + x + j) * c : zero;
-    }
-}
-
-// What is gathered into matrices: images [n,h,w,channels] and how far outside its tile a patch
-// begins.
+// What is gathered into matrices: images [n,h,w,channels], halved if `halved`, and how far outside
+// its tile a patch begins.
 struct Source {
   const float* data;
   int64_t h, w, channels, margin;
+  bool halved;
   const float* zero;  // what lies outside, `padded` floats
 };
+
+// The pixels that the patch of a tile falls on.
+template <int Size>
+HWY_INLINE void find_pixels(const Source& s, const Tile& tile, const float** out) {
+  const int shift = s.halved ? 1 : 0;
+  const int64_t rows = s.h >> shift, columns = s.w >> shift;
+  const float* image = s.data + tile.n * rows * columns * s.channels;
+  for (int64_t y = tile.y - s.margin; y < tile.y - s.margin + Size; ++y)
+    for (int64_t x = tile.x - s.margin; x < tile.x - s.margin + Size; ++x) {
+      const bool inside = y >= 0 && y < s.h && x >= 0 && x < s.w;
+      *out++ =
+          inside ? image + ((y >> shift) * columns + (x >> shift)) * s.channels : s.zero;
+    }
+}
 
 // transform(patch) of tiles first..last, Size x Size pixels to 6 x 6, a row of `m` each; columns
 // from `channels` to `padded` are filled with zeros.
@@ -104,8 +115,7 @@ HWY_INLINE void gather(const Source& s, const Tiling& tiling, int64_t first, int
   for (int64_t index = first; index < last; ++index) {
     const Tile tile(tiling, index);
     const float* pixel[Size * Size];
-    find_pixels(s.data + tile.n * s.h * s.w * s.channels, s.h, s.w, s.channels, tile.y - s.margin,
-                tile.x - s.margin, Size, s.zero, pixel);
+    find_pixels<Size>(s, tile, pixel);
     float* row = out + (index - first) * m.stride;
     for (int64_t c = 0; c < padded; c += lanes) {
       const int64_t left = s.channels - c;
@@ -135,7 +145,7 @@ void gather_input(const Conv3x3Shape& s, const Tiling& tiling, const float* x, c
                   int64_t first, int64_t last, int64_t padded, const Matrices& m, float* out) {
   using V = hn::Vec<D>;
   gather<kPatch>(
-      {x, s.h, s.w, s.c, 1, zero}, tiling, first, last, padded, m, out,
+      {x, s.h, s.w, s.c, 1, s.scale == ConvScale::kUpsampled, zero}, tiling, first, last, padded, m, out,
       [](const V* d, V* to) { transform_input(d[0], d[1], d[2], d[3], d[4], d[5], to); });
 }
 
@@ -144,21 +154,26 @@ void gather_gradient(const Conv3x3Shape& s, const Tiling& tiling, const float* d
                      const float* zero, int64_t first, int64_t last, int64_t padded,
                      const Matrices& m, float* out) {
   using V = hn::Vec<D>;
-  gather<kTile>({dy, s.h, s.w, s.k, 0, zero}, tiling, first, last, padded, m, out,
+  gather<kTile>({dy, s.h, s.w, s.k, 0, false, zero}, tiling, first, last, padded, m, out,
                 [](const V* y, V* to) { transform_gradient(y[0], y[1], y[2], y[3], to); });
 }
 
-// A^T m A plus bias, to the pixels of tiles first..last; channels from..to.
-void scatter_output(const Conv3x3Shape& s, const Tiling& tiling, const Matrices& m, const float* in,
-                    int64_t first, int64_t last, int64_t from, int64_t to, const float* bias,
-                    float* y) {
+// transform(A^T m A), Size x Size pixels, plus the sums, to the pixels of tiles first..last;
+// channels from..to. A tile's outputs are its 4 x 4 places, or 2 x 2 of a halved output.
+template <int Size, class Transform>
+HWY_INLINE void scatter(const Conv3x3Shape& s, const Tiling& tiling, const Matrices& m,
+                        const float* in, int64_t first, int64_t last, int64_t from, int64_t to,
+                        const ConvSums& sums, float* y, Transform transform) {
   const D d;
   using V = hn::Vec<D>;
-  const int64_t lanes = hn::Lanes(d);
+  constexpr int64_t kStep = kTile / Size;
+  const int64_t lanes = hn::Lanes(d), height = s.h / kStep, width = s.w / kStep;
   for (int64_t index = first; index < last; ++index) {
     const Tile tile(tiling, index);
-    const int64_t rows = std::min(kTile, s.h - tile.y), columns = std::min(kTile, s.w - tile.x);
-    const int64_t base = ((tile.n * s.h + tile.y) * s.w + tile.x) * s.k;
+    const int64_t top = tile.y / kStep, left_most = tile.x / kStep;
+    const int64_t rows = std::min<int64_t>(Size, height - top);
+    const int64_t columns = std::min<int64_t>(Size, width - left_most);
+    const int64_t base = ((tile.n * height + top) * width + left_most) * s.k;
     const float* row = in + (index - first) * m.stride;
     for (int64_t k = from; k < to; k += lanes) {
       const int64_t left = to - k;
@@ -166,21 +181,23 @@ void scatter_output(const Conv3x3Shape& s, const Tiling& tiling, const Matrices&
       const auto load = [&](const float* p) {
         return HWY_LIKELY(left >= lanes) ? hn::LoadU(d, p) : hn::MaskedLoad(mask, d, p);
       };
-      V t[kTile][kPatch];
+      V t[Size][kPatch];
       for (int j = 0; j < kPatch; ++j) {
-        V p[kPatch], column[kTile];
+        V p[kPatch], column[Size];
         for (int i = 0; i < kPatch; ++i)
           p[i] = hn::LoadU(d, row + (i * kPatch + j) * m.plane + (k - from));
-        transform_output(p[0], p[1], p[2], p[3], p[4], p[5], column);
-        for (int i = 0; i < kTile; ++i) t[i][j] = column[i];
+        transform(p, column);
+        for (int i = 0; i < Size; ++i) t[i][j] = column[i];
       }
-      const V constant = bias ? load(bias + k) : hn::Zero(d);
+      V constant = sums.bias ? load(sums.bias + k) : hn::Zero(d);
+      if (sums.image_bias) constant = hn::Add(constant, load(sums.image_bias + tile.n * s.k + k));
       for (int i = 0; i < rows; ++i) {
-        V line[kTile];
-        transform_output(t[i][0], t[i][1], t[i][2], t[i][3], t[i][4], t[i][5], line);
+        V line[Size];
+        transform(t[i], line);
         for (int j = 0; j < columns; ++j) {
-          const int64_t at = base + (i * s.w + j) * s.k + k;
-          const V sum = hn::Add(line[j], constant);
+          const int64_t at = base + (i * width + j) * s.k + k;
+          V sum = hn::Add(line[j], constant);
+          if (sums.residual) sum = hn::Add(sum, load(sums.residual + at));
           if (HWY_LIKELY(left >= lanes)) {
             hn::StoreU(sum, d, y + at);
           } else {
@@ -189,6 +206,21 @@ void scatter_output(const Conv3x3Shape& s, const Tiling& tiling, const Matrices&
         }
       }
     }
+  }
+}
+
+void scatter_output(const Conv3x3Shape& s, const Tiling& tiling, const Matrices& m, const float* in,
+                    int64_t first, int64_t last, int64_t from, int64_t to, const ConvSums& sums,
+                    float* y) {
+  using V = hn::Vec<D>;
+  if (s.scale == ConvScale::kPooled) {
+    scatter<kTile / 2>(
+        s, tiling, m, in, first, last, from, to, sums, y,
+        [](const V* p, V* to) { transform_output_pooled(p[0], p[1], p[3], p[4], p[5], to); });
+  } else {
+    scatter<kTile>(
+        s, tiling, m, in, first, last, from, to, sums, y,
+        [](const V* p, V* to) { transform_output(p[0], p[1], p[2], p[3], p[4], p[5], to); });
   }
 }
 
@@ -229,30 +261,38 @@ void Weights(const float* filter, FilterStrides at, int64_t c, int64_t k, bool f
   });
 }
 
-void Conv(const Conv3x3Shape& s, const float* x, const float* weights, const float* bias, float* y,
-          const ParallelFor& parallel) {
+void Conv(const Conv3x3Shape& s, const float* x, const float* weights, const ConvSums& sums,
+          float* y, const ParallelFor& parallel) {
   const Tiling tiling(s);
   const int64_t lanes = hn::Lanes(D()), padded = (s.c + lanes - 1) / lanes * lanes;
-  const int64_t block = kConvTiles, chunk = std::min(kConvColumns, panels_of(s.k) * kPanel);
+  const int64_t block = kConvTiles, blocks = (tiling.count + block - 1) / block;
+  // Few tiles are cut finer over the channels, so that every thread gets some.
+  const int64_t chunk =
+      std::min(blocks < kFewBlocks ? kConvColumns / 2 : kConvColumns, panels_of(s.k) * kPanel);
+  const int64_t chunks = (s.k + chunk - 1) / chunk;
   const Matrices v(block, padded), m(block, chunk);
   const int64_t plane = panels_of(s.k) * s.c * kPanel;
-  parallel((tiling.count + block - 1) / block, [&](int64_t begin, int64_t end) {
+  parallel(blocks * chunks, [&](int64_t begin, int64_t end) {
     float* input = scratch(0, v.size());
     float* output = scratch(1, m.size());
     float* zero = scratch(2, padded);
     std::fill(zero, zero + padded, 0.0f);
-    for (int64_t b = begin; b < end; ++b) {
+    for (int64_t p = 0; p < kPoints; ++p)
+      if (!is_live(s, p)) std::fill_n(output + p * m.plane, m.plane, 0.0f);
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t b = item / chunks, from = item % chunks * chunk;
       const int64_t first = b * block, last = std::min(first + block, tiling.count);
-      gather_input(s, tiling, x, zero, first, last, padded, v, input);
-      for (int64_t from = 0; from < s.k; from += chunk) {
-        const int64_t to = std::min(from + chunk, s.k);
-        for (int64_t p = 0; p < kPoints; ++p)
-          for (int64_t k = from; k < to; k += kPanel)
-            multiply({.rows = last - first, .depth = s.c}, {input + p * v.plane, v.stride, 1},
-                     {weights + p * plane + k * s.c, kPanel},
-                     {output + p * m.plane + (k - from), m.stride}, false);
-        scatter_output(s, tiling, m, output, first, last, from, to, bias, y);
+      if (item == begin || from == 0)
+        gather_input(s, tiling, x, zero, first, last, padded, v, input);
+      const int64_t to = std::min(from + chunk, s.k);
+      for (int64_t p = 0; p < kPoints; ++p) {
+        if (!is_live(s, p)) continue;
+        for (int64_t k = from; k < to; k += kPanel)
+          multiply({.rows = last - first, .depth = s.c}, {input + p * v.plane, v.stride, 1},
+                   {weights + p * plane + k * s.c, kPanel},
+                   {output + p * m.plane + (k - from), m.stride}, false);
       }
+      scatter_output(s, tiling, m, output, first, last, from, to, sums, y);
     }
   });
 }
@@ -266,7 +306,7 @@ void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, floa
   const int64_t columns = panels_of(s.k) * kPanel;
   const int64_t block = std::min(kGradientTiles, tiling.count);
   const Matrices v(block, padded), g(block, columns);
-  std::vector<float> sum(static_cast<size_t>(kPoints * s.c * columns));
+  float* sum = scratch(3, kPoints * s.c * columns);
   float* input = scratch(0, v.size());
   float* gradient = scratch(1, g.size());
   float* zero = scratch(2, std::max(padded, columns));
@@ -279,20 +319,23 @@ void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, floa
       gather_gradient(s, tiling, dy, zero, first + begin, first + end, columns, g,
                       gradient + begin * g.stride);
     });
-    parallel(kPoints, [&](int64_t begin, int64_t end) {
-      for (int64_t p = begin; p < end; ++p)
-        for (int64_t k = 0; k < columns; k += kPanel)
+    const int64_t panels = panels_of(s.k);
+    parallel(kPoints * panels, [&](int64_t begin, int64_t end) {
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t p = item / panels, k = item % panels * kPanel;
+        if (is_live(s, p))
           multiply({.rows = s.c, .depth = count}, {input + p * v.plane, 1, v.stride},
-                   {gradient + p * g.plane + k, g.stride},
-                   {sum.data() + p * s.c * columns + k, columns}, first > 0);
+                   {gradient + p * g.plane + k, g.stride}, {sum + p * s.c * columns + k, columns},
+                   first > 0);
+      }
     });
   }
-  const float* u = sum.data();
   parallel(s.c, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c)
       for (int64_t k = 0; k < s.k; k += lanes) {
         const auto point = [&](int i, int j) {
-          return hn::LoadU(d, u + ((i * kPatch + j) * s.c + c) * columns + k);
+          const int64_t p = i * kPatch + j;
+          return is_live(s, p) ? hn::LoadU(d, sum + (p * s.c + c) * columns + k) : hn::Zero(d);
         };
         V t[3][kPatch];
         for (int j = 0; j < kPatch; ++j) {
@@ -334,8 +377,8 @@ void winograd_weights(const float* filter, FilterStrides strides, int64_t c, int
 }
 
 void winograd_conv(const Conv3x3Shape& shape, const float* x, const float* weights,
-                   const float* bias, float* y, const ParallelFor& parallel) {
-  HWY_DYNAMIC_DISPATCH(Conv)(shape, x, weights, bias, y, parallel);
+                   const ConvSums& sums, float* y, const ParallelFor& parallel) {
+  HWY_DYNAMIC_DISPATCH(Conv)(shape, x, weights, sums, y, parallel);
 }
 
 void winograd_filter_gradient(const Conv3x3Shape& shape, const float* x, const float* dy,

@@ -9,9 +9,26 @@
 
 namespace tweedie::kernels {
 
-/// [n,h,w,c] -> [n,h,w,k], rows of pixels, channels innermost, no gaps.
+/// How input and output lie to each other.
+enum class ConvScale {
+  kSame,
+  kUpsampled,  ///< every pixel of the input counts as 2x2 equal ones: [n,h/2,w/2,c] -> [n,h,w,k]
+  kPooled      ///< the output's 2x2 pixels are added up, the gradient of that:
+               ///< [n,h,w,c] -> [n,h/2,w/2,k]
+};
+
+/// [n,h,w,c] -> [n,h,w,k], rows of pixels, channels innermost, no gaps. h and w are those of the
+/// convolution: the larger ones, even, where `scale` changes them.
 struct Conv3x3Shape {
   int64_t n, h, w, c, k;
+  ConvScale scale = ConvScale::kSame;
+};
+
+/// What the convolution's output is added to; null adds nothing.
+struct ConvSums {
+  const float* bias = nullptr;        ///< [k]
+  const float* image_bias = nullptr;  ///< [n,k]
+  const float* residual = nullptr;    ///< like the output, which may be the same memory
 };
 
 /// Floats of the transformed weights.
@@ -27,12 +44,12 @@ struct FilterStrides {
 void winograd_weights(const float* filter, FilterStrides strides, int64_t c, int64_t k, bool flip,
                       float* out, const ParallelFor& parallel);
 
-/// y = x * filter + bias [k] (null adds none). `weights` from winograd_weights with the same c and
-/// k.
+/// y = x * filter + sums. `weights` from winograd_weights with the same c and k.
 void winograd_conv(const Conv3x3Shape& shape, const float* x, const float* weights,
-                   const float* bias, float* y, const ParallelFor& parallel);
+                   const ConvSums& sums, float* y, const ParallelFor& parallel);
 
-/// The gradient of the filter, written with `strides`, from x and the gradient dy of y.
+/// The gradient of the filter, written with `strides`, from x and the gradient dy of y; not for
+/// kPooled.
 void winograd_filter_gradient(const Conv3x3Shape& shape, const float* x, const float* dy,
                               float* dfilter, FilterStrides strides, const ParallelFor& parallel);
 

@@ -42,6 +42,17 @@ HWY_INLINE void transform_output(const V m0, const V m1, const V m2, const V m3,
   out[3] = hn::Add(hn::MulAdd(hn::Set(t, 8), d2, d1), m5);
 }
 
+// A^T m with its rows added up in pairs: 6 -> 2.
+template <class V>
+HWY_INLINE void transform_output_pooled(const V m0, const V m1, const V m3, const V m4, const V m5,
+                                        V out[2]) {
+  const hn::DFromV<V> t;
+  const V two = hn::Add(m1, m1);
+  const V rest = hn::MulSub(hn::Set(t, 3), m3, m4);
+  out[0] = hn::Add(hn::Add(m0, two), rest);
+  out[1] = hn::MulAdd(hn::Set(t, 4), rest, hn::Add(m5, two));
+}
+
 // A y: 4 -> 6.
 template <class V>
 HWY_INLINE void transform_gradient(const V y0, const V y1, const V y2, const V y3, V out[6]) {

@@ -39,7 +39,15 @@ ConvImpl::ConvImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride, int6
   bias = register_parameter("bias", at::empty({out}));
 }
 Tensor ConvImpl::forward(const Tensor& x) const {
+  if (is_3x3()) return forward(x, {});
+  const bool pointwise = weight.size(2) == 1 && stride_ == 1 && padding_ == 0;
+  if (pointwise && runs_on_kernels(x))  // channels last, a pixel is a row of a matrix
+    return at::linear(x.permute({0, 2, 3, 1}), weight.flatten(1), bias).permute({0, 3, 1, 2});
   return at::conv2d(x, weight, bias, {stride_, stride_}, {padding_, padding_});
+}
+Tensor ConvImpl::forward(const Tensor& x, ConvExtras extras) const {
+  extras.cache = &cache_;
+  return conv3x3(x, weight, bias, extras);
 }
 void ConvImpl::draw(Rng rng) { draw_uniform(weight, bias, rng); }
 
@@ -56,8 +64,9 @@ GroupNormImpl::GroupNormImpl(int64_t groups, int64_t channels, double eps)
   weight = register_parameter("weight", at::ones({channels}));
   bias = register_parameter("bias", at::zeros({channels}));
 }
-Tensor GroupNormImpl::forward(const Tensor& x) const {
-  return at::group_norm(x, groups_, weight, bias, eps_);
+Tensor GroupNormImpl::forward(const Tensor& x) const { return group_norm(x, args()); }
+GroupNormArgs GroupNormImpl::args() const {
+  return {.groups = groups_, .eps = eps_, .weight = weight, .bias = bias};
 }
 void GroupNormImpl::draw(Rng) {
   const at::NoGradGuard no_grad;

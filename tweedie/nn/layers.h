@@ -5,6 +5,7 @@
 #include <torch/nn/pimpl.h>
 
 #include "tweedie/core/rng.h"
+#include "tweedie/kernels/conv.h"
 
 namespace tweedie {
 
@@ -25,11 +26,15 @@ class ConvImpl : public LayerImpl {
  public:
   ConvImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding);
   Tensor forward(const Tensor& x) const;
+  /// With what is around it; only of a 3x3 kernel with stride 1 and padding 1.
+  Tensor forward(const Tensor& x, ConvExtras extras) const;
   void draw(Rng rng) override;
   Tensor weight, bias;
 
  private:
+  bool is_3x3() const { return weight.size(2) == 3 && stride_ == 1 && padding_ == 1; }
   int64_t stride_, padding_;
+  mutable FilterCache cache_;
 };
 TORCH_MODULE(Conv);
 
@@ -48,6 +53,8 @@ class GroupNormImpl : public LayerImpl {
  public:
   GroupNormImpl(int64_t groups, int64_t channels, double eps);
   Tensor forward(const Tensor& x) const;
+  /// What group_norm needs to know, to be completed.
+  GroupNormArgs args() const;
   void draw(Rng rng) override;
   Tensor weight, bias;
 

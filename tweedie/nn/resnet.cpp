@@ -14,16 +14,12 @@ Tensor mish(Tensor x) { return at::GradMode::is_enabled() ? at::mish(x) : at::mi
 Tensor gelu(Tensor x) { return at::GradMode::is_enabled() ? at::gelu(x) : at::gelu_(x); }
 Tensor relu(Tensor x) { return at::relu_(x); }
 
-Tensor nearest_up(const Tensor& x) {
-  return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}, 2.0, 2.0);
-}
-
 Tensor resample(const Tensor& x, Resample how) {
   switch (how) {
     case Resample::kDown:
       return at::avg_pool2d(x, {2, 2});
     case Resample::kUp:
-      return nearest_up(x);
+      return at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}, 2.0, 2.0);
     case Resample::kFirDown:
       return fir_down(x);
     case Resample::kFirUp:
@@ -56,31 +52,52 @@ ResnetImpl::ResnetImpl(const ResnetOptions& o) : options_(o), act_(find_activati
     conv_shortcut = register_module("conv_shortcut", Conv(o.in_channels, o.out_channels, 1, 1, 0));
 }
 
-// A convolution's output is no part of what its backward needs, so the sums below may be taken in
-// place.
-// The shortcut comes first: after a join its input is the widest tensor of the level, and need not
-// outlive the first normalisation.
+// Normalisation, SiLU, convolution and the sums after it are one operation where they follow each
+// other.
 Tensor ResnetImpl::forward(Tensor x, const Tensor& time) const {
   Tensor shortcut = resample(x, options_.resample);
   if (conv_shortcut) shortcut = conv_shortcut->forward(shortcut);
-  Tensor h = norm1->forward(x);
+  const Tensor t = time_emb_proj->forward(time);
+  const bool fused = act_ == silu;
+
+  ConvExtras first{.upsample = options_.resample == Resample::kUp};
+  if (!options_.scale_shift) first.image_bias = t;
+  GroupNormArgs norm = norm1->args();
+  norm.silu = fused;
+  const bool in_between = options_.resample != Resample::kNone && !first.upsample;
+  if (fused && !in_between) {
+    first.norm = norm;
+  } else {
+    x = activate(norm, x);
+    if (in_between) x = resample(x, options_.resample);
+  }
+  Tensor h = conv1->forward(x, first);
   x.reset();
-  h = conv1->forward(resample(act_(std::move(h)), options_.resample));
-  const Tensor t = time_emb_proj->forward(time).unsqueeze(-1).unsqueeze(-1);
+
+  norm = norm2->args();
+  norm.silu = fused;
   if (options_.scale_shift) {
     const auto parts = t.chunk(2, 1);
-    h = at::addcmul(parts[1], norm2->forward(h), 1 + parts[0]);
-  } else {
-    h = norm2->forward(h.add_(t));
+    norm.scale = parts[0], norm.shift = parts[1];
   }
-  h = conv2->forward(drop(act_(std::move(h))));
-  h.add_(shortcut);
+  ConvExtras second{.residual = shortcut};
+  if (fused && !drops()) {
+    second.norm = norm;
+  } else {
+    h = drop(activate(norm, h));
+  }
+  h = conv2->forward(h, second);
   return options_.output_scale == 1 ? h : h.div_(options_.output_scale);
 }
 
+Tensor ResnetImpl::activate(const GroupNormArgs& norm, const Tensor& x) const {
+  Tensor h = group_norm(x, norm);
+  return norm.silu ? h : act_(std::move(h));
+}
+
 Tensor ResnetImpl::drop(const Tensor& h) const {
+  if (!drops()) return h;
   const double p = options_.dropout;
-  if (!is_training() || p == 0) return h;
   if (!generator_) fail("[unet] dropout {} in training mode needs set_dropout_generator", p);
   if (p == 1) return at::mul(h, 0);
   const Tensor kept =
@@ -98,6 +115,8 @@ Tensor DownsampleImpl::forward(const Tensor& x) const {
 UpsampleImpl::UpsampleImpl(int64_t channels) {
   conv = register_module("conv", Conv(channels, channels, 3, 1, 1));
 }
-Tensor UpsampleImpl::forward(const Tensor& x) const { return conv->forward(nearest_up(x)); }
+Tensor UpsampleImpl::forward(const Tensor& x) const {
+  return conv->forward(x, {.upsample = true});
+}
 
 }  // namespace tweedie

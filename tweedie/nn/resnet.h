@@ -40,6 +40,8 @@ class ResnetImpl : public torch::nn::Module {
   void set_dropout_generator(at::Generator generator) { generator_ = std::move(generator); }
 
  private:
+  Tensor activate(const GroupNormArgs& norm, const Tensor& x) const;
+  bool drops() const { return is_training() && options_.dropout > 0; }
   Tensor drop(const Tensor& h) const;
 
   ResnetOptions options_;

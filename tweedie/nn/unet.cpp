@@ -25,6 +25,13 @@ void check_range(const Tensor& index, int64_t count, const char* what) {
     fail("[unet] {} {}: out of range, known: 0..{}", what, least < 0 ? least : most, count - 1);
 }
 
+// Channels last where the kernels want it, said by the strides: of one channel they might say both,
+// and LibTorch would take the other.
+Tensor in_kernels_order(const Tensor& x) {
+  if (!runs_on_kernels(x)) return x;
+  return at::empty(x.sizes(), x.options().memory_format(at::MemoryFormat::ChannelsLast)).copy_(x);
+}
+
 torch::nn::ModuleList as_list(const std::vector<Block>& blocks) {
   torch::nn::ModuleList list;
   for (const Block& block : blocks) list->push_back(block);
@@ -80,7 +87,7 @@ void UNetImpl::set_dropout_generator(at::Generator generator) {
 
 Tensor UNetImpl::forward(const Tensor& input, const Tensor& t, const Tensor& class_labels) {
   check_input(input);
-  const Tensor x = options_.center_input_sample ? 2 * input - 1 : input;
+  const Tensor x = in_kernels_order(options_.center_input_sample ? 2 * input - 1 : input);
   const Tensor times = spread(t, x.size(0), x, "t");
   if (learned_) check_range(t, *options_.num_train_timesteps, "t");
 
@@ -96,8 +103,9 @@ Tensor UNetImpl::forward(const Tensor& input, const Tensor& t, const Tensor& cla
   skips.image.reset();
   for (const Block& block : up_blocks_) h = block->forward(std::move(h), time, skips);
 
-  h = conv_norm_out->forward(h);
-  h = conv_out->forward(at::GradMode::is_enabled() ? at::silu(h) : at::silu_(h));
+  GroupNormArgs norm = conv_norm_out->args();
+  norm.silu = true;
+  h = conv_out->forward(h, {.norm = norm}).contiguous();
   if (skips.image.defined()) h = h + skips.image;
   // The network of a variance-exploding process gives the score, which goes as 1/sigma.
   return fourier_ ? h / times.to(h.scalar_type()).view({-1, 1, 1, 1}) : h;
