@@ -82,9 +82,8 @@ class Step {
   }
   void train() {
     simple_loss(net_->forward(in_.x, in_.t, in_.classes), in_.eps).mean().backward();
-    optimizer_->step(/*learning_rate=*/1e-4, ++done_);
+    optimizer_->step({.learning_rate = 1e-4, .k = ++done_, .ema = &*ema_});
     optimizer_->zero_grad();
-    ema_->update(done_);
   }
 
   UNet net_;

@@ -17,6 +17,7 @@ class Ema {
  public:
   /// Starts as a copy of the parameters.
   Ema(std::vector<Tensor> parameters, const TrainOptions& options);
+  /// AdamW::step() does the same in its own pass over memory.
   void update(int64_t t);
   double decay(int64_t t) const;
   /// Copies `tensors` in, in the order of the parameters.

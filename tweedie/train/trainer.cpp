@@ -134,9 +134,10 @@ StepReport Trainer::State::step(Loader& loader) {
   const StepReport report{numbers[0].item<float>(), numbers[1].item<float>(),
                           learning_rate(train, at.step, total)};
   refuse_nonfinite(report);
-  if (train.grad_clip > 0) optimizer.clip(report.gradient_norm, train.grad_clip);
-  optimizer.step(report.learning_rate, at.step + 1);
-  ema.update(at.step);
+  optimizer.step({.learning_rate = report.learning_rate,
+                  .k = at.step + 1,
+                  .gradient_scale = clip_factor(report.gradient_norm, train.grad_clip),
+                  .ema = &ema});
   at.step += 1;
   at.images += train.images_per_step();
   at.loss_sum += report.loss, at.norm_sum += report.gradient_norm, at.window += 1;
