@@ -88,7 +88,7 @@ void multiply_last(int64_t rows, int64_t depth, const GemmA& a, const GemmB& b, 
 }
 
 // One panel. The order of each sum does not depend on the number of rows.
-void multiply(const GemmSize& size, GemmA a, GemmB b, GemmC c, bool accumulate) {
+inline void multiply(const GemmSize& size, GemmA a, GemmB b, GemmC c, bool accumulate) {
   const int64_t width = kVectors * static_cast<int64_t>(hn::Lanes(D()));
   for (int64_t column = 0; column < kPanel; column += width, b.data += width, c.data += width) {
     GemmA rows = a;

@@ -1,8 +1,8 @@
 #include "tweedie/kernels/winograd.h"
 
 #include <algorithm>
-#include <cstdlib>
-#include <memory>
+
+#include "tweedie/kernels/scratch.h"
 
 // This file is compiled once for each instruction set.
 #undef HWY_TARGET_INCLUDE
@@ -55,23 +55,6 @@ struct Matrices {
   int64_t stride, plane;
   int64_t size() const { return kPoints * plane; }
 };
-
-// Scratch memory that a thread keeps between calls.
-inline float* scratch(int which, int64_t floats) {
-  struct Free {
-    void operator()(float* p) const { std::free(p); }
-  };
-  thread_local std::unique_ptr<float, Free> memory[4];
-  thread_local int64_t sizes[4] = {};
-  if (sizes[which] < floats) {
-    memory[which].reset();
-    const size_t bytes = (static_cast<size_t>(floats) * sizeof(float) + 4095) / 4096 * 4096;
-    memory[which].reset(static_cast<float*>(std::aligned_alloc(4096, bytes)));
-    if (!memory[which]) throw std::bad_alloc();
-    sizes[which] = floats;
-  }
-  return memory[which].get();
-}
 
 }  // namespace tweedie::kernels
 #endif

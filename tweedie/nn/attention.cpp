@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <torch/nn/modules/container/modulelist.h>
 
+#include "tweedie/kernels/self_attention.h"
+
 namespace tweedie {
 
 AttentionImpl::AttentionImpl(const AttentionOptions& o)
@@ -17,19 +19,14 @@ AttentionImpl::AttentionImpl(const AttentionOptions& o)
 }
 
 Tensor AttentionImpl::forward(const Tensor& x) const {
-  const int64_t n = x.size(0), pixels = x.size(2) * x.size(3);
   const Tensor h = group_norm ? group_norm->forward(x) : x;
   const Tensor tokens = h.flatten(2).transpose(1, 2).contiguous();  // [N,HW,C]
 
-  // One product for q, k and v: [N,HW,3*heads*d], read as [3][N,heads,HW,d].
+  // One product for q, k and v: [N,HW,3*heads*d].
   const Tensor weight = at::cat({to_q->weight, to_k->weight, to_v->weight});
   const Tensor bias = at::cat({to_q->bias, to_k->bias, to_v->bias});
-  const auto qkv = at::linear(tokens, weight, bias)
-                       .view({n, pixels, 3, heads_, options_.head_dim})
-                       .permute({2, 0, 3, 1, 4})
-                       .unbind(0);
-  const Tensor mixed = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
-  const Tensor out = to_out->forward(mixed.transpose(1, 2).flatten(2)).transpose(1, 2).view_as(x);
+  const Tensor mixed = self_attention(at::linear(tokens, weight, bias), heads_);
+  const Tensor out = to_out->forward(mixed).transpose(1, 2).view_as(x);
 
   const Tensor sum = at::GradMode::is_enabled() ? x + out : x.add_(out);
   return options_.output_scale == 1 ? sum : sum.div_(options_.output_scale);
