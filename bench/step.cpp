@@ -2,19 +2,23 @@
 //
 //   usage: bench_step forward|train CONFIG.json BATCH SIZE THREADS
 //
-// Prints a line once it is ready, then answers each line "go N" on standard input with the figures
-// of N steps.
+// Prints a line once it is ready, then answers each line of standard input:
+//   go N                    the figures of N steps
+//   conv BATCH IN OUT SIDE  seconds of one 3x3 convolution; training: and its three gradients
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <malloc.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include <chrono>
 #include <ctime>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <optional>
 
 #include "tweedie/core/heap.h"
+#include "tweedie/kernels/conv.h"
 #include "tweedie/losses/simple.h"
 #include "tweedie/nn/state.h"
 #include "tweedie/nn/unet.h"
@@ -94,12 +98,40 @@ class Step {
   int64_t done_ = 0;
 };
 
-void run(const std::string& task, const char* config, int64_t batch, int64_t size, int threads) {
+double seconds_of(const std::function<void()>& work, int64_t n) {
   using Clock = std::chrono::steady_clock;
-  at::set_num_threads(threads);
-  at::manual_seed(0);
-  const bool train = task == "train";
-  const UNetOptions options = unet_options_from_json(Json::parse(std::ifstream(config)));
+  const Clock::time_point start = Clock::now();
+  for (int64_t i = 0; i < n; ++i) work();
+  return std::chrono::duration<double>(Clock::now() - start).count() / static_cast<double>(n);
+}
+
+Json figures(Step& step, int64_t steps) {
+  reset_peak();
+  const std::clock_t start = std::clock();
+  const double seconds = seconds_of(std::ref(step), steps);
+  const double cpu = static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+  return {
+      {"seconds", seconds}, {"cpu", cpu / static_cast<double>(steps)}, {"peak", status("VmHWM")}};
+}
+
+double conv_seconds(bool train, int64_t batch, int64_t in, int64_t out, int64_t side) {
+  const auto random = [&](int64_t channels) {
+    return at::randn({batch, channels, side, side}).contiguous(at::MemoryFormat::ChannelsLast);
+  };
+  const Tensor x = random(in).requires_grad_(train), dy = random(out);
+  const Tensor w = at::randn({out, in, 3, 3}).requires_grad_(train);
+  const Tensor b = at::randn({out}).requires_grad_(train);
+  FilterCache cache;  // as the network has, to transform the filter once
+  const auto work = [&] {
+    const c10::InferenceMode guard(!train);
+    const Tensor y = conv3x3(x, w, b, {.cache = &cache});
+    if (train) torch::autograd::grad({y}, {x, w, b}, {dy});
+  };
+  work();
+  return seconds_of(work, std::max(1L, std::lround(0.1 / seconds_of(work, 1))));
+}
+
+void serve(bool train, const UNetOptions& options, int64_t batch, int64_t size) {
   {
     // The code of a step is in memory before the baseline is read.
     UNetOptions small = options;
@@ -116,18 +148,20 @@ void run(const std::string& task, const char* config, int64_t batch, int64_t siz
   step();
   std::cout << Json{{"parameters", step.parameters()}, {"built", built}} << std::endl;
 
-  std::string word;
-  for (int64_t n = 0; std::cin >> word >> n;) {
-    reset_peak();
-    const std::clock_t cpu = std::clock();
-    const Clock::time_point start = Clock::now();
-    for (int64_t i = 0; i < n; ++i) step();
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    std::cout << Json{{"seconds", seconds / n},
-                      {"cpu", double(std::clock() - cpu) / CLOCKS_PER_SEC / n},
-                      {"rss", status("VmRSS")},
-                      {"peak", status("VmHWM")}}
-              << std::endl;
+  for (std::string word; std::cin >> word;) {
+    Json answer;
+    if (word == "go") {
+      int64_t steps = 0;
+      std::cin >> steps;
+      answer = figures(step, steps);
+    } else if (word == "conv") {
+      int64_t n = 0, in = 0, out = 0, side = 0;
+      std::cin >> n >> in >> out >> side;
+      answer = {{"seconds", conv_seconds(train, n, in, out, side)}};
+    } else {
+      answer = {{"error", "no such command: " + word}};
+    }
+    std::cout << answer << std::endl;
   }
 }
 
@@ -136,5 +170,9 @@ void run(const std::string& task, const char* config, int64_t batch, int64_t siz
 int main(int argc, char** argv) {
   keep_freed_memory();  // as the program tweedie does
   if (argc != 6) return std::cerr << "usage: bench_step TASK CONFIG BATCH SIZE THREADS\n", 2;
-  run(argv[1], argv[2], std::stoll(argv[3]), std::stoll(argv[4]), std::stoi(argv[5]));
+  at::set_num_threads(std::stoi(argv[5]));
+  at::manual_seed(0);
+  serve(argv[1] == std::string("train"),
+        unet_options_from_json(Json::parse(std::ifstream(argv[2]))), std::stoll(argv[3]),
+        std::stoll(argv[4]));
 }
