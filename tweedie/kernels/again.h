@@ -8,12 +8,14 @@ namespace tweedie {
 
 /// An argument of a function of autograd that may be missing.
 using MaybeTensor = std::optional<at::Tensor>;
-inline MaybeTensor maybe(const at::Tensor& t) { return t.defined() ? MaybeTensor(t) : std::nullopt; }
+inline MaybeTensor maybe(const at::Tensor& t) {
+  return t.defined() ? MaybeTensor(t) : std::nullopt;
+}
 inline at::Tensor or_undefined(const MaybeTensor& t) { return t.value_or(at::Tensor()); }
 
 /// The gradients of y = `stock`(), as tensors that can be derived again: for the backward pass of a
-/// fused function under create_graph. y is computed from `inputs`, of which undefined ones and those
-/// that need no gradient stay without.
+/// fused function under create_graph. y is computed from `inputs`, of which undefined ones and
+/// those that need no gradient stay without.
 template <class Stock>
 torch::autograd::variable_list derivable_gradients(const torch::autograd::variable_list& inputs,
                                                    const at::Tensor& dy, Stock&& stock) {

@@ -91,10 +91,10 @@ struct Winograd : torch::autograd::Function<Winograd> {
       present |= int64_t{t->has_value()} << place++;
     ctx->saved_data["present"] = present | 1 << kX | 1 << kWeight;
     GroupNormStatistics statistics;
-    const Tensor y = compute(x, weight, or_undefined(bias), extras, transformed(weight, false), &statistics);
-    ctx->save_for_backward(
-        {x, weight, or_undefined(gamma), or_undefined(beta), or_undefined(scale),
-         or_undefined(shift), statistics.mean, statistics.rstd});
+    const Tensor y =
+        compute(x, weight, or_undefined(bias), extras, transformed(weight, false), &statistics);
+    ctx->save_for_backward({x, weight, or_undefined(gamma), or_undefined(beta), or_undefined(scale),
+                            or_undefined(shift), statistics.mean, statistics.rstd});
     ctx->saved_data["upsample"] = extras.upsample;
     if (extras.norm) {
       ctx->saved_data["groups"] = extras.norm->groups;
@@ -129,9 +129,8 @@ struct Winograd : torch::autograd::Function<Winograd> {
       if (wants(kImageBias)) out[kImageBias] = sums;
     }
     if (at::GradMode::is_enabled()) {
-      const variable_list d =
-          derivable_gradients({x, weight, v[2], v[3], v[4], v[5]}, gradients[0],
-                              [&] { return stock(x, weight, {}, extras); });
+      const variable_list d = derivable_gradients({x, weight, v[2], v[3], v[4], v[5]}, gradients[0],
+                                                  [&] { return stock(x, weight, {}, extras); });
       out[kX] = d[0], out[kWeight] = d[1];
       for (int i = 0; i < 4; ++i) out[kGamma + i] = d[2 + i];
       return out;
@@ -147,8 +146,8 @@ struct Winograd : torch::autograd::Function<Winograd> {
           dy.data_ptr<float>(), out[kWeight].data_ptr<float>(), strides_of(weight, 0, 1),
           kernels::on_torch_threads);
     }
-    const bool norm = extras.norm && (wants(kX) || wants(kGamma) || wants(kBeta) ||
-                                      wants(kScale) || wants(kShift));
+    const bool norm = extras.norm && (wants(kX) || wants(kGamma) || wants(kBeta) || wants(kScale) ||
+                                      wants(kShift));
     if (!norm && !wants(kX)) return out;
     const Tensor dh = run(dy, transformed(weight, true), x.size(1),
                           extras.upsample ? ConvScale::kPooled : ConvScale::kSame);
@@ -219,8 +218,9 @@ Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias, const 
   }
   if (e.cache) e.cache->drop();  // the filter is about to change
   const GroupNormArgs none{}, &n = e.norm ? *e.norm : none;
-  return Winograd::apply(channels_last(x), weight, maybe(bias), maybe(e.image_bias), maybe(e.residual),
-                         maybe(n.weight), maybe(n.bias), maybe(n.scale), maybe(n.shift), e);
+  return Winograd::apply(channels_last(x), weight, maybe(bias), maybe(e.image_bias),
+                         maybe(e.residual), maybe(n.weight), maybe(n.bias), maybe(n.scale),
+                         maybe(n.shift), e);
 }
 
 }  // namespace tweedie

@@ -37,7 +37,8 @@ struct Fused : torch::autograd::Function<Fused> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
                         const Tensor& bias, const MaybeTensor& scale, const MaybeTensor& shift,
                         int64_t groups, double eps, bool silu) {
-    const GroupNormArgs args{groups, eps, weight, bias, silu, or_undefined(scale), or_undefined(shift)};
+    const GroupNormArgs args{
+        groups, eps, weight, bias, silu, or_undefined(scale), or_undefined(shift)};
     const GroupNormStatistics s = group_norm_statistics(x, args);
     ctx->save_for_backward({x, weight, bias, args.scale, args.shift, s.mean, s.rstd});
     ctx->saved_data["groups"] = groups;
@@ -132,9 +133,9 @@ Tensor stock_group_norm(const Tensor& x, const GroupNormArgs& args) {
 Tensor group_norm(const Tensor& x, const GroupNormArgs& a) {
   if (!runs_on_kernels(x) || a.weight.scalar_type() != at::kFloat) return stock_group_norm(x, a);
   const Tensor last = channels_last(x);
-  if (!at::GradMode::is_enabled())
-    return group_norm_apply(last, a, group_norm_statistics(last, a));
-  return Fused::apply(last, a.weight, a.bias, maybe(a.scale), maybe(a.shift), a.groups, a.eps, a.silu);
+  if (!at::GradMode::is_enabled()) return group_norm_apply(last, a, group_norm_statistics(last, a));
+  return Fused::apply(last, a.weight, a.bias, maybe(a.scale), maybe(a.shift), a.groups, a.eps,
+                      a.silu);
 }
 
 }  // namespace tweedie

@@ -6,8 +6,8 @@ namespace tweedie {
 
 using at::Tensor;
 
-/// act(((x - mean) / sqrt(var + eps) * weight + bias) * (1 + scale) + shift), mean and variance over
-/// a group of channels of an image (Wu & He 2018, arXiv 1803.08494).
+/// act(((x - mean) / sqrt(var + eps) * weight + bias) * (1 + scale) + shift), mean and variance
+/// over a group of channels of an image (Wu & He 2018, arXiv 1803.08494).
 struct GroupNormArgs {
   int64_t groups;  ///< divides the channels
   double eps;

@@ -53,17 +53,16 @@ struct Attend : torch::autograd::Function<Attend> {
     const Tensor &qkv = v[0], &out = v[1];
     const int64_t heads = ctx->saved_data["heads"].toInt();
     if (at::GradMode::is_enabled()) {
-      variable_list d =
-          derivable_gradients({qkv}, gradients[0], [&] { return stock(qkv, heads); });
+      variable_list d = derivable_gradients({qkv}, gradients[0], [&] { return stock(qkv, heads); });
       return {d[0], Tensor()};
     }
     const Tensor dout = gradients[0].contiguous(), dqkv = at::empty_like(qkv);
-    kernels::attention_backward(
-        shape_of(qkv, heads), part<const float>(qkv, 0), part<const float>(qkv, 1),
-        part<const float>(qkv, 2), {out.data_ptr<float>(), out.size(2)}, v[2].data_ptr<float>(),
-        {dout.data_ptr<float>(), dout.size(2)},
-        {part<float>(dqkv, 0), part<float>(dqkv, 1), part<float>(dqkv, 2)},
-        kernels::on_torch_threads);
+    kernels::attention_backward(shape_of(qkv, heads), part<const float>(qkv, 0),
+                                part<const float>(qkv, 1), part<const float>(qkv, 2),
+                                {out.data_ptr<float>(), out.size(2)}, v[2].data_ptr<float>(),
+                                {dout.data_ptr<float>(), dout.size(2)},
+                                {part<float>(dqkv, 0), part<float>(dqkv, 1), part<float>(dqkv, 2)},
+                                kernels::on_torch_threads);
     return {dqkv, Tensor()};
   }
 };
@@ -71,8 +70,8 @@ struct Attend : torch::autograd::Function<Attend> {
 }  // namespace
 
 Tensor self_attention(const Tensor& qkv, int64_t heads) {
-  TORCH_CHECK(qkv.dim() == 3 && heads > 0 && qkv.size(2) % (3 * heads) == 0, "qkv is ",
-              qkv.sizes(), " with ", heads, " heads");
+  TORCH_CHECK(qkv.dim() == 3 && heads > 0 && qkv.size(2) % (3 * heads) == 0, "qkv is ", qkv.sizes(),
+              " with ", heads, " heads");
   if (!qkv.is_cpu() || qkv.scalar_type() != at::kFloat || qkv.numel() == 0 ||
       at::autocast::is_autocast_enabled(at::kCPU))
     return stock(qkv, heads);

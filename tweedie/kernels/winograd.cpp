@@ -9,6 +9,7 @@
 #define HWY_TARGET_INCLUDE "tweedie/kernels/winograd.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target.h.
+#include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
 #include "tweedie/kernels/gemm-inl.h"
@@ -82,8 +83,7 @@ HWY_INLINE void find_pixels(const Source& s, const Tile& tile, const float** out
   for (int64_t y = tile.y - s.margin; y < tile.y - s.margin + Size; ++y)
     for (int64_t x = tile.x - s.margin; x < tile.x - s.margin + Size; ++x) {
       const bool inside = y >= 0 && y < s.h && x >= 0 && x < s.w;
-      *out++ =
-          inside ? image + ((y >> shift) * columns + (x >> shift)) * s.channels : s.zero;
+      *out++ = inside ? image + ((y >> shift) * columns + (x >> shift)) * s.channels : s.zero;
     }
 }
 
@@ -97,8 +97,10 @@ HWY_INLINE void gather(const Source& s, const Tiling& tiling, int64_t first, int
   const int64_t lanes = hn::Lanes(d);
   for (int64_t index = first; index < last; ++index) {
     const Tile tile(tiling, index);
-    const float* pixel[Size * Size];
+    // The next tile's pixels are fetched meanwhile: rows of an image defeat the hardware's guess.
+    const float *pixel[Size * Size], *ahead[Size * Size];
     find_pixels<Size>(s, tile, pixel);
+    find_pixels<Size>(s, Tile(tiling, std::min(index + 1, tiling.count - 1)), ahead);
     float* row = out + (index - first) * m.stride;
     for (int64_t c = 0; c < padded; c += lanes) {
       const int64_t left = s.channels - c;
@@ -106,6 +108,7 @@ HWY_INLINE void gather(const Source& s, const Tiling& tiling, int64_t first, int
         if (HWY_LIKELY(left >= lanes)) return hn::LoadU(d, p + c);
         return left > 0 ? hn::MaskedLoad(hn::FirstN(d, left), d, p + c) : hn::Zero(d);
       };
+      for (const float* p : ahead) hwy::Prefetch(p + c);
       V t[kPatch][Size];
       for (int j = 0; j < Size; ++j) {
         V in[Size], column[kPatch];
@@ -128,8 +131,8 @@ void gather_input(const Conv3x3Shape& s, const Tiling& tiling, const float* x, c
                   int64_t first, int64_t last, int64_t padded, const Matrices& m, float* out) {
   using V = hn::Vec<D>;
   gather<kPatch>(
-      {x, s.h, s.w, s.c, 1, s.scale == ConvScale::kUpsampled, zero}, tiling, first, last, padded, m, out,
-      [](const V* d, V* to) { transform_input(d[0], d[1], d[2], d[3], d[4], d[5], to); });
+      {x, s.h, s.w, s.c, 1, s.scale == ConvScale::kUpsampled, zero}, tiling, first, last, padded, m,
+      out, [](const V* d, V* to) { transform_input(d[0], d[1], d[2], d[3], d[4], d[5], to); });
 }
 
 // A dy A^T.
@@ -158,7 +161,12 @@ HWY_INLINE void scatter(const Conv3x3Shape& s, const Tiling& tiling, const Matri
     const int64_t columns = std::min<int64_t>(Size, width - left_most);
     const int64_t base = ((tile.n * height + top) * width + left_most) * s.k;
     const float* row = in + (index - first) * m.stride;
+    const Tile next(tiling, std::min(index + 1, last - 1));
+    const float* ahead = y + ((next.n * height + next.y / kStep) * width + next.x / kStep) * s.k;
     for (int64_t k = from; k < to; k += lanes) {
+      for (int64_t i = 0; i < rows; ++i)
+        for (int64_t j = 0; j < columns; ++j)
+          __builtin_prefetch(ahead + (i * width + j) * s.k + k, 1);
       const int64_t left = to - k;
       const auto mask = hn::FirstN(d, std::min(left, lanes));
       const auto load = [&](const float* p) {
@@ -197,13 +205,13 @@ void scatter_output(const Conv3x3Shape& s, const Tiling& tiling, const Matrices&
                     float* y) {
   using V = hn::Vec<D>;
   if (s.scale == ConvScale::kPooled) {
-    scatter<kTile / 2>(
-        s, tiling, m, in, first, last, from, to, sums, y,
-        [](const V* p, V* to) { transform_output_pooled(p[0], p[1], p[3], p[4], p[5], to); });
+    scatter<kTile / 2>(s, tiling, m, in, first, last, from, to, sums, y, [](const V* p, V* to) {
+      transform_output_pooled(p[0], p[1], p[3], p[4], p[5], to);
+    });
   } else {
-    scatter<kTile>(
-        s, tiling, m, in, first, last, from, to, sums, y,
-        [](const V* p, V* to) { transform_output(p[0], p[1], p[2], p[3], p[4], p[5], to); });
+    scatter<kTile>(s, tiling, m, in, first, last, from, to, sums, y, [](const V* p, V* to) {
+      transform_output(p[0], p[1], p[2], p[3], p[4], p[5], to);
+    });
   }
 }
 

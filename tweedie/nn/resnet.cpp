@@ -115,8 +115,6 @@ Tensor DownsampleImpl::forward(const Tensor& x) const {
 UpsampleImpl::UpsampleImpl(int64_t channels) {
   conv = register_module("conv", Conv(channels, channels, 3, 1, 1));
 }
-Tensor UpsampleImpl::forward(const Tensor& x) const {
-  return conv->forward(x, {.upsample = true});
-}
+Tensor UpsampleImpl::forward(const Tensor& x) const { return conv->forward(x, {.upsample = true}); }
 
 }  // namespace tweedie
