@@ -158,9 +158,9 @@ TEST(Conv3x3, SecondDerivativesAreThere) {
 }
 
 TEST(Conv3x3, WhatThePlanLeavesGoesToTheStockConvolution) {
-  EXPECT_EQ(plan_conv3x3(128, 128, 32, 32), ConvPlan::kWinograd);
-  EXPECT_EQ(plan_conv3x3(3, 128, 32, 32), ConvPlan::kStock);
-  EXPECT_EQ(plan_conv3x3(256, 256, 4, 4), ConvPlan::kStock);
+  EXPECT_EQ(plan_conv3x3({128, 128, 32, 32}), ConvPlan::kWinograd);
+  EXPECT_EQ(plan_conv3x3({3, 128, 32, 32}), ConvPlan::kStock);
+  EXPECT_EQ(plan_conv3x3({256, 256, 4, 4}), ConvPlan::kStock);
   const Tensor x = noise({2, 3, 8, 8}, 1), w = noise({16, 3, 3, 3}, 2);
   EXPECT_TRUE(at::equal(conv3x3(x, w, {}), at::conv2d(x, w, {}, 1, 1)));
   const Tensor xd = x.to(at::kDouble), wd = w.to(at::kDouble);

@@ -1,6 +1,7 @@
 #include "tweedie/core/noise.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
 #include "tweedie/core/error.h"
 
@@ -13,6 +14,7 @@ SeededNoise::SeededNoise(uint64_t seed, int64_t first, std::vector<int64_t> size
 }
 
 Tensor SeededNoise::draw() {
+  RECORD_USER_SCOPE("tweedie::data");
   Tensor out = at::empty(sizes_, at::kFloat);
   const int64_t each = rngs_.empty() ? 0 : out.numel() / static_cast<int64_t>(rngs_.size());
   for (size_t i = 0; i < rngs_.size(); ++i)

@@ -4,6 +4,7 @@
 #include "tweedie/data/loader.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
 #include <atomic>
 #include <condition_variable>
@@ -188,6 +189,7 @@ Loader::Loader(DatasetPtr dataset, LoaderOptions options, int64_t start) {
 Loader::~Loader() = default;
 
 Batch Loader::next() {
+  RECORD_USER_SCOPE("tweedie::data");
   State& s = *state_;
   std::unique_lock lock(s.mutex);
   if (s.handed_out >= s.end) return {};

@@ -7,6 +7,7 @@
 #include <mutex>
 
 #include "tweedie/kernels/again.h"
+#include "tweedie/kernels/record.h"
 #include "tweedie/kernels/winograd.h"
 
 namespace tweedie {
@@ -23,6 +24,7 @@ kernels::FilterStrides strides_of(const Tensor& weight, int out, int in) {
 
 // The filter [out,in,3,3] transformed; with `flip` that of the gradient of the input.
 Tensor transformed(const Tensor& weight, bool flip) {
+  RECORD_FUNCTION("tweedie::conv3x3_filter", flop(0));
   const int in = flip ? 0 : 1, out = flip ? 1 : 0;
   const int64_t c = weight.size(in), k = weight.size(out);
   Tensor to = at::empty({kernels::winograd_weight_size(c, k)}, weight.options());
@@ -34,6 +36,11 @@ Tensor transformed(const Tensor& weight, bool flip) {
 // `larger` is the one of input and output that has the convolution's size.
 Conv3x3Shape shape_of(const Tensor& larger, int64_t in, int64_t out, ConvScale scale) {
   return {larger.size(0), larger.size(2), larger.size(3), in, out, scale};
+}
+
+// From an input or an output in the convolution's size and the filter.
+double direct_flop(const Tensor& larger, const Tensor& weight) {
+  return 2.0 * double(larger.numel() / larger.size(1)) * double(weight.numel());
 }
 
 const float* pointer(const Tensor& t) { return t.defined() ? t.data_ptr<float>() : nullptr; }
@@ -55,6 +62,12 @@ Tensor run(const Tensor& x, const Tensor& filter, int64_t out, ConvScale scale,
   return y;
 }
 
+Tensor input_gradient(const Tensor& dy, const Tensor& weight, bool upsampled) {
+  RECORD_FUNCTION("tweedie::conv3x3_backward", flop(direct_flop(dy, weight)));
+  return run(dy, transformed(weight, true), weight.size(1),
+             upsampled ? ConvScale::kPooled : ConvScale::kSame);
+}
+
 Tensor stock(const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvExtras& e) {
   Tensor h = e.norm ? stock_group_norm(x, *e.norm) : x;
   if (e.upsample) h = at::upsample_nearest2d(h, {2 * h.size(2), 2 * h.size(3)}, 2.0, 2.0);
@@ -71,9 +84,10 @@ Tensor compute(const Tensor& x, const Tensor& weight, const Tensor& bias, const 
   if (e.norm) *statistics = group_norm_statistics(x, *e.norm);
   const auto plain = [](const Tensor& t) { return t.defined() ? t.contiguous() : t; };
   const auto last = [](const Tensor& t) { return t.defined() ? channels_last(t) : t; };
-  return run(e.norm ? group_norm_apply(x, *e.norm, *statistics) : x, filter, weight.size(0),
-             e.upsample ? ConvScale::kUpsampled : ConvScale::kSame, plain(bias),
-             plain(e.image_bias), last(e.residual));
+  const Tensor h = e.norm ? group_norm_apply(x, *e.norm, *statistics) : x;
+  RECORD_FUNCTION("tweedie::conv3x3", flop((e.upsample ? 4 : 1) * direct_flop(x, weight)));
+  return run(h, filter, weight.size(0), e.upsample ? ConvScale::kUpsampled : ConvScale::kSame,
+             plain(bias), plain(e.image_bias), last(e.residual));
 }
 
 struct Winograd : torch::autograd::Function<Winograd> {
@@ -124,6 +138,7 @@ struct Winograd : torch::autograd::Function<Winograd> {
     variable_list out(kCount + 1);
     if (wants(kResidual)) out[kResidual] = gradients[0];
     if (wants(kBias) || wants(kImageBias)) {
+      RECORD_FUNCTION("tweedie::conv3x3_backward", flop(0));
       const Tensor sums = gradients[0].sum({2, 3});
       if (wants(kBias)) out[kBias] = sums.sum(0);
       if (wants(kImageBias)) out[kImageBias] = sums;
@@ -138,19 +153,19 @@ struct Winograd : torch::autograd::Function<Winograd> {
     const Tensor dy = channels_last(gradients[0]);
     const GroupNormStatistics statistics{v[6], v[7]};
     if (wants(kWeight)) {
+      const Tensor h = extras.norm ? group_norm_apply(x, *extras.norm, statistics) : x;
+      RECORD_FUNCTION("tweedie::conv3x3_backward", flop(direct_flop(dy, weight)));
       out[kWeight] = at::empty_like(weight);
       kernels::winograd_filter_gradient(
           shape_of(dy, x.size(1), dy.size(1),
                    extras.upsample ? ConvScale::kUpsampled : ConvScale::kSame),
-          (extras.norm ? group_norm_apply(x, *extras.norm, statistics) : x).data_ptr<float>(),
-          dy.data_ptr<float>(), out[kWeight].data_ptr<float>(), strides_of(weight, 0, 1),
-          kernels::on_torch_threads);
+          h.data_ptr<float>(), dy.data_ptr<float>(), out[kWeight].data_ptr<float>(),
+          strides_of(weight, 0, 1), kernels::on_torch_threads);
     }
     const bool norm = extras.norm && (wants(kX) || wants(kGamma) || wants(kBeta) || wants(kScale) ||
                                       wants(kShift));
     if (!norm && !wants(kX)) return out;
-    const Tensor dh = run(dy, transformed(weight, true), x.size(1),
-                          extras.upsample ? ConvScale::kPooled : ConvScale::kSame);
+    const Tensor dh = input_gradient(dy, weight, extras.upsample);
     if (!norm) {
       out[kX] = dh;
       return out;
@@ -192,16 +207,20 @@ void FilterCache::drop() {
   state_->filter.reset();
 }
 
-ConvPlan plan_conv3x3(int64_t in, int64_t out, int64_t height, int64_t width) {
+ConvPlan plan_conv3x3(const ConvShape& s) {
   // The transforms cost as much as 16 channels of products; a map of 4x4 gives too few tiles to
   // share the filter's.
-  return in >= 16 && out >= 16 && height * width > 16 ? ConvPlan::kWinograd : ConvPlan::kStock;
+  return s.in >= 16 && s.out >= 16 && s.height * s.width > 16 ? ConvPlan::kWinograd
+                                                              : ConvPlan::kStock;
 }
 
 Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvExtras& e) {
   const auto plan = [&] {
     const int64_t scale = e.upsample ? 2 : 1;
-    return plan_conv3x3(x.size(1), weight.size(0), scale * x.size(2), scale * x.size(3));
+    const ConvShape shape{x.size(1), weight.size(0), scale * x.size(2), scale * x.size(3)};
+    if (e.plans)
+      if (const auto found = e.plans->find(shape); found != e.plans->end()) return found->second;
+    return plan_conv3x3(shape);
   };
   const bool ours = runs_on_kernels(x) && runs_on_kernels(weight) && weight.size(1) == x.size(1) &&
                     weight.size(2) == 3 && weight.size(3) == 3 && plan() == ConvPlan::kWinograd;

@@ -3,6 +3,8 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
+#include <compare>
+#include <map>
 #include <memory>
 #include <optional>
 
@@ -10,13 +12,23 @@
 
 namespace tweedie {
 
+/// Channels and the output's size.
+struct ConvShape {
+  int64_t in, out, height, width;
+  auto operator<=>(const ConvShape&) const = default;
+};
+
 /// How a convolution of this shape is computed in float32 on a CPU. A pure function of the shape
 /// without the batch, so that runs repeat and resume exactly.
 enum class ConvPlan {
   kStock,    ///< at::conv2d
   kWinograd  ///< kernels/winograd.h, channels last
 };
-ConvPlan plan_conv3x3(int64_t in_channels, int64_t out_channels, int64_t height, int64_t width);
+ConvPlan plan_conv3x3(const ConvShape& shape);
+constexpr int64_t kConvPlanVersion = 1;  ///< raised when plan_conv3x3 changes its mind
+
+/// What to do instead of plan_conv3x3's choice, shape by shape.
+using ConvPlans = std::map<ConvShape, ConvPlan>;
 
 /// Keeps a transformed filter from one call without autograd to the next, for as long as the filter
 /// is not changed. Several threads may share it.
@@ -42,6 +54,7 @@ struct ConvExtras {
   Tensor image_bias;                  ///< [N,out], added; may be undefined
   Tensor residual;                    ///< like the output, added; may be undefined
   FilterCache* cache = nullptr;       ///< of this filter, used without autograd
+  const ConvPlans* plans = nullptr;   ///< null: plan_conv3x3
 };
 
 /// x [N,in,H,W], weight [out,in,3,3], bias [out] or undefined -> [N,out,H,W], twice the size if

@@ -6,6 +6,7 @@
 
 #include "tweedie/kernels/again.h"
 #include "tweedie/kernels/norm.h"
+#include "tweedie/kernels/record.h"
 
 namespace tweedie {
 namespace {
@@ -80,6 +81,7 @@ bool runs_on_kernels(const Tensor& x) {
 Tensor channels_last(const Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
 
 GroupNormStatistics group_norm_statistics(const Tensor& x, const GroupNormArgs& args) {
+  RECORD_FUNCTION("tweedie::group_norm_statistics", flop(0));
   const Tensor mean = at::empty({x.size(0), args.groups}, x.options()), rstd = at::empty_like(mean);
   kernels::norm_statistics(shape_of(x, args), x.data_ptr<float>(), static_cast<float>(args.eps),
                            mean.data_ptr<float>(), rstd.data_ptr<float>(),
@@ -88,6 +90,7 @@ GroupNormStatistics group_norm_statistics(const Tensor& x, const GroupNormArgs& 
 }
 
 Tensor group_norm_apply(const Tensor& x, const GroupNormArgs& args, const GroupNormStatistics& s) {
+  RECORD_FUNCTION("tweedie::group_norm", flop(0));
   const Pointers p(args);
   Tensor y = at::empty_like(x);
   kernels::norm_apply(shape_of(x, args), p.parameters, x.data_ptr<float>(),
@@ -99,6 +102,7 @@ Tensor group_norm_apply(const Tensor& x, const GroupNormArgs& args, const GroupN
 GroupNormGradients group_norm_gradients(const Tensor& x, const GroupNormArgs& args,
                                         const GroupNormStatistics& s, const Tensor& dy_any,
                                         bool reuse) {
+  RECORD_FUNCTION("tweedie::group_norm_backward", flop(0));
   const Pointers p(args);
   const Tensor dy = channels_last(dy_any);
   const Tensor sums = at::empty({2, x.size(0), x.size(1)}, x.options());

@@ -6,6 +6,7 @@
 
 #include "tweedie/kernels/again.h"
 #include "tweedie/kernels/attention.h"
+#include "tweedie/kernels/record.h"
 
 namespace tweedie {
 namespace {
@@ -16,6 +17,11 @@ using torch::autograd::variable_list;
 
 kernels::AttentionShape shape_of(const Tensor& qkv, int64_t heads) {
   return {qkv.size(0), heads, qkv.size(1), qkv.size(2) / 3 / heads};
+}
+
+// Of the two products.
+double direct_flop(const Tensor& qkv) {
+  return 4.0 / 3 * double(qkv.numel()) * double(qkv.size(1));
 }
 
 // The queries, keys or values (0, 1, 2) in memory.
@@ -32,6 +38,7 @@ Tensor stock(const Tensor& qkv, int64_t heads) {
 }
 
 Tensor run(const Tensor& qkv, int64_t heads, float* logsumexp) {
+  RECORD_FUNCTION("tweedie::self_attention", flop(direct_flop(qkv)));
   Tensor out = at::empty({qkv.size(0), qkv.size(1), qkv.size(2) / 3}, qkv.options());
   kernels::attention(shape_of(qkv, heads), part<const float>(qkv, 0), part<const float>(qkv, 1),
                      part<const float>(qkv, 2), {out.data_ptr<float>(), out.size(2)}, logsumexp,
@@ -56,6 +63,7 @@ struct Attend : torch::autograd::Function<Attend> {
       variable_list d = derivable_gradients({qkv}, gradients[0], [&] { return stock(qkv, heads); });
       return {d[0], Tensor()};
     }
+    RECORD_FUNCTION("tweedie::self_attention_backward", flop(2 * direct_flop(qkv)));
     const Tensor dout = gradients[0].contiguous(), dqkv = at::empty_like(qkv);
     kernels::attention_backward(shape_of(qkv, heads), part<const float>(qkv, 0),
                                 part<const float>(qkv, 1), part<const float>(qkv, 2),

@@ -1,6 +1,7 @@
 #include "tweedie/nn/attention.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <torch/nn/modules/container/modulelist.h>
 
 #include "tweedie/kernels/self_attention.h"
@@ -19,6 +20,7 @@ AttentionImpl::AttentionImpl(const AttentionOptions& o)
 }
 
 Tensor AttentionImpl::forward(const Tensor& x) const {
+  RECORD_FUNCTION("tweedie::attention", std::vector<c10::IValue>({x, to_q->weight, heads_}));
   const Tensor h = group_norm ? group_norm->forward(x) : x;
   const Tensor tokens = h.flatten(2).transpose(1, 2).contiguous();  // [N,HW,C]
 

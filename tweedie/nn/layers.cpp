@@ -1,6 +1,7 @@
 #include "tweedie/nn/layers.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 #include <torch/types.h>
 
 #include <cmath>
@@ -40,14 +41,19 @@ ConvImpl::ConvImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride, int6
 }
 Tensor ConvImpl::forward(const Tensor& x) const {
   if (is_3x3()) return forward(x, {});
+  RECORD_FUNCTION("tweedie::conv", record(x, false));
   const bool pointwise = weight.size(2) == 1 && stride_ == 1 && padding_ == 0;
   if (pointwise && runs_on_kernels(x))  // channels last, a pixel is a row of a matrix
     return at::linear(x.permute({0, 2, 3, 1}), weight.flatten(1), bias).permute({0, 3, 1, 2});
   return at::conv2d(x, weight, bias, {stride_, stride_}, {padding_, padding_});
 }
 Tensor ConvImpl::forward(const Tensor& x, ConvExtras extras) const {
-  extras.cache = &cache_;
+  RECORD_FUNCTION("tweedie::conv", record(x, extras.upsample));
+  extras.cache = &cache_, extras.plans = plans_.get();
   return conv3x3(x, weight, bias, extras);
+}
+std::vector<c10::IValue> ConvImpl::record(const Tensor& x, bool upsample) const {
+  return {x, weight, stride_, padding_, upsample};
 }
 void ConvImpl::draw(Rng rng) { draw_uniform(weight, bias, rng); }
 

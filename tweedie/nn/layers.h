@@ -28,13 +28,17 @@ class ConvImpl : public LayerImpl {
   Tensor forward(const Tensor& x) const;
   /// With what is around it; only of a 3x3 kernel with stride 1 and padding 1.
   Tensor forward(const Tensor& x, ConvExtras extras) const;
+  void set_plans(std::shared_ptr<const ConvPlans> plans) { plans_ = std::move(plans); }
   void draw(Rng rng) override;
   Tensor weight, bias;
 
  private:
   bool is_3x3() const { return weight.size(2) == 3 && stride_ == 1 && padding_ == 1; }
+  // What observers are told: x, filter, stride, padding, whether x is upsampled before.
+  std::vector<c10::IValue> record(const Tensor& x, bool upsample) const;
   int64_t stride_, padding_;
   mutable FilterCache cache_;
+  std::shared_ptr<const ConvPlans> plans_;
 };
 TORCH_MODULE(Conv);
 

@@ -1,6 +1,7 @@
 #include "tweedie/nn/unet.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
 #include "tweedie/core/error.h"
 
@@ -86,6 +87,7 @@ void UNetImpl::set_dropout_generator(at::Generator generator) {
 }
 
 Tensor UNetImpl::forward(const Tensor& input, const Tensor& t, const Tensor& class_labels) {
+  RECORD_USER_SCOPE("tweedie::network");
   check_input(input);
   const Tensor x = in_kernels_order(options_.center_input_sample ? 2 * input - 1 : input);
   const Tensor times = spread(t, x.size(0), x, "t");

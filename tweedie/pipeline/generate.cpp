@@ -1,5 +1,6 @@
 #include "tweedie/pipeline/generate.h"
 
+#include <ATen/record_function.h>
 #include <torch/torch.h>
 
 #include <charconv>
@@ -207,6 +208,7 @@ void generate(Model& model, const GenerateRequest& request, const Plan& plan,
     const Tensor x_T = noise->init().to(device);
     if (callbacks.way) callbacks.way(first, 0, plan.steps, x_T.cpu());
     cancel.check();
+    RECORD_USER_SCOPE("tweedie::sampler");
     const Tensor x = sample(denoise, x_T, levels, plan.options, *noise, on_step);
     callbacks.images(first, x.cpu());
   }

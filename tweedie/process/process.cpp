@@ -1,6 +1,7 @@
 #include "tweedie/process/process.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
 #include "tweedie/process/timesteps.h"
 
@@ -38,6 +39,7 @@ Process::Process(ProcessOptions options)
 }
 
 Tensor Process::add_noise(const Tensor& x0, const Tensor& eps, const Tensor& t) const {
+  RECORD_USER_SCOPE("tweedie::data");
   const Tensor a = gather(alpha_, t, x0), s = gather(sigma_, t, x0);
   return a * x0 + s * eps;  // DDPM Eq. 4
 }

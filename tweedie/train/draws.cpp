@@ -1,10 +1,12 @@
 #include "tweedie/train/draws.h"
 
 #include <ATen/ATen.h>
+#include <ATen/record_function.h>
 
 namespace tweedie {
 
 Draws draw(const Batch& batch, int64_t T, double label_dropout, int64_t null_class, Rng rng) {
+  RECORD_USER_SCOPE("tweedie::data");
   const int64_t n = batch.size();
   Draws out{at::empty({n}, at::kLong), batch.labels.clone(), at::empty_like(batch.images)};
   int64_t* t = out.t.data_ptr<int64_t>();

@@ -6,6 +6,7 @@
 
 #include "tweedie/core/error.h"
 #include "tweedie/kernels/adamw.h"
+#include "tweedie/kernels/record.h"
 #include "tweedie/train/ema.h"
 
 namespace tweedie {
@@ -57,6 +58,7 @@ std::vector<Tensor> AdamW::gradients() const {
 }
 
 void AdamW::step(const Update& update) {
+  RECORD_FUNCTION("tweedie::optimizer", flop(0));
   at::NoGradGuard no_grad;
   if (!own_kernel_) return stock_step(update);
   const std::vector<Tensor> g = gradients();
@@ -97,6 +99,7 @@ void AdamW::stock_step(const Update& update) {
 }
 
 Tensor AdamW::gradient_norm() const {
+  RECORD_FUNCTION("tweedie::optimizer", flop(0));
   at::NoGradGuard no_grad;
   const std::vector<Tensor> g = gradients();
   if (!own_kernel_) return at::linalg_vector_norm(at::stack(at::_foreach_norm(g, 2)));

@@ -1,0 +1,14 @@
+// How operations of ours tell LibTorch's observers (at::RecordFunction) what they do. Without an
+// observer it costs nothing.
+#pragma once
+#include <ATen/record_function.h>
+
+#include <vector>
+
+namespace tweedie {
+
+/// The argument of RECORD_FUNCTION("tweedie::...", flop(n)): multiplications and additions of the
+/// products that the direct method computes.
+inline std::vector<c10::IValue> flop(double n) { return {n}; }
+
+}  // namespace tweedie
