@@ -5,12 +5,15 @@
 #include <numeric>
 #include <vector>
 
+
 // This file is compiled once for each instruction set.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tweedie/kernels/adamw.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target.h.
 #include <hwy/highway.h>
+
+#include "tweedie/kernels/partial-inl.h"
 
 #ifndef TWEEDIE_KERNELS_ADAMW_ONCE
 #define TWEEDIE_KERNELS_ADAMW_ONCE
@@ -61,7 +64,6 @@ struct Factors {
 HWY_BEFORE_NAMESPACE();
 namespace tweedie::kernels::HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::ScalableTag<float>;
 using V = hn::Vec<D>;
 
@@ -98,11 +100,10 @@ void Update(std::span<const AdamWTensor> tensors, const AdamWUpdate& update,
             *tensor, factors, i, [](const float* from) { return hn::LoadU(D(), from); },
             [](V x, float* to) { hn::StoreU(x, D(), to); });
       if (i == end) continue;
-      const auto mask = hn::FirstN(D(), size_t(end - i));
+      const auto left = size_t(end - i);
       update_vector(
-          *tensor, factors, i,
-          [mask](const float* from) { return hn::MaskedLoad(mask, D(), from); },
-          [mask](V x, float* to) { hn::BlendedStore(x, mask, D(), to); });
+          *tensor, factors, i, [left](const float* from) { return load_first(D(), left, from); },
+          [left](V x, float* to) { store_first(x, D(), left, to); });
     }
   });
 }
@@ -123,7 +124,7 @@ double Norm(std::span<const AdamWTensor> tensors, const ParallelFor& parallel) {
       };
       int64_t i = begin;
       for (; i + lanes <= end; i += lanes) add(hn::LoadU(half, tensor->g + i));
-      if (i < end) add(hn::MaskedLoad(hn::FirstN(half, size_t(end - i)), half, tensor->g + i));
+      if (i < end) add(load_first(half, size_t(end - i), tensor->g + i));
       squares[c] = hn::GetLane(hn::SumOfLanes(d, sum));
     }
   });

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <vector>
 
+
 // This file is compiled once for each instruction set.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tweedie/kernels/norm.cpp"
@@ -12,6 +13,8 @@
 // After foreach_target.h.
 #include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
+
+#include "tweedie/kernels/partial-inl.h"
 
 #ifndef TWEEDIE_KERNELS_NORM_ONCE
 #define TWEEDIE_KERNELS_NORM_ONCE
@@ -60,7 +63,6 @@ inline void find_line(const NormShape& s, const NormParameters& p, const Parts& 
 HWY_BEFORE_NAMESPACE();
 namespace tweedie::kernels::HWY_NAMESPACE {
 
-namespace hn = hwy::HWY_NAMESPACE;
 using D = hn::CappedTag<float, 16>;
 using V = hn::Vec<D>;
 
@@ -75,10 +77,10 @@ HWY_INLINE void each_vector(int64_t width, Body&& body) {
         i, [](const float* p) { return hn::LoadU(D(), p); },
         [](V v, float* p) { hn::StoreU(v, D(), p); });
   if (i == width) return;
-  const auto mask = hn::FirstN(d, width - i);
+  const auto left = size_t(width - i);
   body(
-      i, [mask](const float* p) { return hn::MaskedLoad(mask, D(), p); },
-      [mask](V v, float* p) { hn::BlendedStore(v, mask, D(), p); });
+      i, [left](const float* p) { return load_first(D(), left, p); },
+      [left](V v, float* p) { store_first(v, D(), left, p); });
 }
 
 // Calls body(from, to, i, load, store) for rounds of a few pixels, which the caches hold and whose

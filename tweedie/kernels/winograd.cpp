@@ -13,6 +13,7 @@
 #include <hwy/highway.h>
 
 #include "tweedie/kernels/gemm-inl.h"
+#include "tweedie/kernels/partial-inl.h"
 #include "tweedie/kernels/winograd_transforms-inl.h"
 
 #ifndef TWEEDIE_KERNELS_WINOGRAD_ONCE
@@ -106,7 +107,7 @@ HWY_INLINE void gather(const Source& s, const Tiling& tiling, int64_t first, int
       const int64_t left = s.channels - c;
       const auto load = [&](const float* p) {
         if (HWY_LIKELY(left >= lanes)) return hn::LoadU(d, p + c);
-        return left > 0 ? hn::MaskedLoad(hn::FirstN(d, left), d, p + c) : hn::Zero(d);
+        return left > 0 ? load_first(d, left, p + c) : hn::Zero(d);
       };
       for (const float* p : ahead) hwy::Prefetch(p + c);
       V t[kPatch][Size];
@@ -168,9 +169,8 @@ HWY_INLINE void scatter(const Conv3x3Shape& s, const Tiling& tiling, const Matri
         for (int64_t j = 0; j < columns; ++j)
           __builtin_prefetch(ahead + (i * width + j) * s.k + k, 1);
       const int64_t left = to - k;
-      const auto mask = hn::FirstN(d, std::min(left, lanes));
       const auto load = [&](const float* p) {
-        return HWY_LIKELY(left >= lanes) ? hn::LoadU(d, p) : hn::MaskedLoad(mask, d, p);
+        return HWY_LIKELY(left >= lanes) ? hn::LoadU(d, p) : load_first(d, left, p);
       };
       V t[Size][kPatch];
       for (int j = 0; j < kPatch; ++j) {
@@ -192,7 +192,7 @@ HWY_INLINE void scatter(const Conv3x3Shape& s, const Tiling& tiling, const Matri
           if (HWY_LIKELY(left >= lanes)) {
             hn::StoreU(sum, d, y + at);
           } else {
-            hn::BlendedStore(sum, mask, d, y + at);
+            store_first(sum, d, left, y + at);
           }
         }
       }
