@@ -10,6 +10,7 @@
 
 #include "tweedie/core/options.h"
 #include "tweedie/kernels/conv.h"
+#include "tweedie/kernels/instruction_set.h"
 
 namespace {
 
@@ -96,6 +97,7 @@ int main(int argc, char** argv) {
   app.add_option("--rounds", rounds, "of ours and theirs in turns")->check(CLI::Range(1, 1000));
   app.add_option("--threads", threads, "of both")->check(CLI::Range(1, 1024));
   CLI11_PARSE(app, argc, argv);
+  kernels::limit_instruction_set_from_environment();
   at::set_num_threads(threads);
   at::manual_seed(0);
   constexpr const char* kNames[] = {"forward", "gradient of x", "gradient of w"};

@@ -19,6 +19,7 @@
 
 #include "tweedie/core/heap.h"
 #include "tweedie/kernels/conv.h"
+#include "tweedie/kernels/instruction_set.h"
 #include "tweedie/losses/simple.h"
 #include "tweedie/nn/state.h"
 #include "tweedie/nn/unet.h"
@@ -170,6 +171,7 @@ void serve(bool train, const UNetOptions& options, int64_t batch, int64_t size) 
 int main(int argc, char** argv) {
   keep_freed_memory();  // as the program tweedie does
   if (argc != 6) return std::cerr << "usage: bench_step TASK CONFIG BATCH SIZE THREADS\n", 2;
+  kernels::limit_instruction_set_from_environment();
   at::set_num_threads(std::stoi(argv[5]));
   at::manual_seed(0);
   serve(argv[1] == std::string("train"),

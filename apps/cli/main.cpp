@@ -4,6 +4,7 @@
 
 #include "cli.h"
 #include "tweedie/core/heap.h"
+#include "tweedie/kernels/instruction_set.h"
 
 namespace {
 
@@ -56,6 +57,8 @@ int main(int argc, char** argv) {
   tweedie::keep_freed_memory();
   CLI::App app("Trains, samples and evaluates diffusion models.", "tweedie");
   app.set_version_flag("--version", TWEEDIE_VERSION);
+  app.footer(fmt::format("TWEEDIE_ISA={} limits the instructions of the CPU that are used.",
+                         fmt::join(tweedie::kernels::instruction_sets(), "|")));
   app.require_subcommand(1);
   tweedie::cli::add_train(app);
   tweedie::cli::add_sample(app);
@@ -64,6 +67,7 @@ int main(int argc, char** argv) {
   tweedie::cli::add_plot(app);
   tweedie::cli::interrupts();
   try {
+    tweedie::kernels::limit_instruction_set_from_environment();
     app.parse(argc, argv);
     return flushed();
   } catch (const CLI::CallForHelp&) {
