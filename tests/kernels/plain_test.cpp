@@ -209,7 +209,7 @@ TEST(PlainWinograd, OddSizes) {
 
 // --- normalisation -------------------------------------------------------------------------------
 
-// y, and what the kernels are given; n images of `pixels` x c, two of them.
+// What the kernels are given, and y.
 struct Norm {
   NormShape shape;
   bool silu, scaled;
@@ -263,9 +263,21 @@ TEST(PlainNorm, OutputAndGradients) {
 
       const Numbers x = norm.x.numbers(), gamma = norm.gamma.numbers(), beta = norm.beta.numbers();
       expect_close(y, norm.y(x, gamma, beta), 1e-6, "y");
-      expect_close(
-          dx, gradient([&](const Numbers& x) { return dot(norm.y(x, gamma, beta), norm.dy); }, x),
-          2e-6, "dx");
+      const auto loss = [&](const Numbers& x, const Numbers& gamma, const Numbers& beta) {
+        return dot(norm.y(x, gamma, beta), norm.dy);
+      };
+      expect_close(dx, gradient([&](auto& to) { return loss(to, gamma, beta); }, x), 2e-6, "dx");
+      // Of each image: the gradients of shift and of gamma (1 + scale).
+      Array dgamma(s.c), dbeta(s.c);
+      for (int64_t i = 0; i < s.n * s.c; ++i) {
+        const float factor = extras ? 1 + norm.scale.data()[i] : 1;
+        dbeta.data()[i % s.c] += factor * sums.data()[i];
+        dgamma.data()[i % s.c] += factor * sums.data()[s.n * s.c + i];
+      }
+      expect_close(dgamma, gradient([&](auto& to) { return loss(x, to, beta); }, gamma), 2e-6,
+                   "dgamma");
+      expect_close(dbeta, gradient([&](auto& to) { return loss(x, gamma, to); }, beta), 2e-6,
+                   "dbeta");
     }
 }
 
