@@ -138,6 +138,10 @@ void ProgressBar::finish() {
   open_ = g_bar_open = false;
 }
 
+void require_cpu(const char* flag) {
+  if (common.device != "cpu") fail("{}: is about a CPU; --device is {}", flag, common.device);
+}
+
 void require_free(const std::string& path, bool force) {
   std::error_code error;
   if (!force && fs::exists(path, error) &&

@@ -54,6 +54,8 @@ class ProgressBar {
 std::string duration(double seconds);
 std::string file_size(double bytes);
 
+/// Refuses a flag of the CPU's kernels on another device.
+void require_cpu(const char* flag);
 /// Refuses what exists (unless `force`) and a place that cannot be written, before the work.
 void require_free(const std::string& path, bool force);
 

@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "cli.h"
+#include "plan.h"
 #include "tweedie/data/loader.h"
 #include "tweedie/io/files.h"
 #include "tweedie/io/grid.h"
@@ -168,6 +169,8 @@ Facts of_checkpoint(const fs::path& folder) {
                  {"training", fmt::format("{} steps, {} images, {}, {}", state.step, state.images,
                                           duration(state.seconds), state.precision)}};
   if (state.heldout) facts.emplace_back("held-out loss", to_json(*state.heldout));
+  if (state.plan)
+    facts.emplace_back("plan", common.json ? to_json(*state.plan) : Json(state.plan->describe()));
   facts.emplace_back("resumed by", "tweedie train --resume --out " +
                                        fs::absolute(folder).parent_path().parent_path().string());
   return facts;
@@ -178,6 +181,23 @@ bool is_young_run(const fs::path& folder) {
   return fs::exists(folder / "log.jsonl") && !fs::exists(folder / "unet");
 }
 
+// The folder of a model that is named or lies there; empty: none.
+fs::path model_folder(const std::string& thing) {
+  std::error_code error;
+  if (fs::is_directory(thing, error) && is_model(thing)) return thing;
+  const std::vector<std::string> models = known_models();
+  const bool named = std::find(models.begin(), models.end(), thing) != models.end();
+  return named ? find_model(thing) : fs::path();
+}
+
+void show_plan(const std::string& thing) {
+  const fs::path folder = model_folder(thing);
+  if (folder.empty() || is_young_run(thing)) fail("--plan: {} is not a model", thing);
+  const LayerTable table = layer_table(load_model(folder));
+  if (common.json) return print_json(table.json);
+  for (const std::string& line : table.lines) print(line);
+}
+
 Facts facts_of(const std::string& thing, const std::string& out, bool force) {
   std::error_code error;
   if (fs::exists(fs::path(thing) / "state.json", error)) return of_checkpoint(thing);
@@ -186,7 +206,7 @@ Facts facts_of(const std::string& thing, const std::string& out, bool force) {
             {"folder", thing},
             {"model", "none yet: it is written with the first checkpoint"},
             {"config", to_json(read_config(thing + "/config.json"))}};
-  if (fs::is_directory(thing, error) && is_model(thing)) return of_model(thing);
+  if (const fs::path folder = model_folder(thing); !folder.empty()) return of_model(folder);
   if (fs::is_regular_file(thing, error)) {
     const std::string extension = fs::path(thing).extension().string();
     if (extension == ".safetensors") return of_weights(thing);
@@ -194,9 +214,6 @@ Facts facts_of(const std::string& thing, const std::string& out, bool force) {
       return {{"kind", "config"}, {"file", thing}, {"resolved", to_json(read_config(thing))}};
     if (is_image_file(thing)) return of_image(thing);
   }
-  const std::vector<std::string> models = known_models();
-  if (std::find(models.begin(), models.end(), thing) != models.end())
-    return of_model(find_model(thing));
   return of_dataset(thing, out, force);
 }
 
@@ -207,16 +224,19 @@ void add_info(CLI::App& app) {
       *app.add_subcommand("info", "what a model, dataset, config, weights file or picture is");
   struct Flags {
     std::string thing, out;
-    bool force = false;
+    bool force = false, plan = false;
   };
   auto flags = std::make_shared<Flags>();
   verb.add_option("thing", flags->thing, "a path, a dataset spec or the name of a model")
       ->required();
   verb.add_option("--out", flags->out, "for a dataset: save a contact sheet there");
   verb.add_flag("--force", flags->force, "replace what exists");
+  verb.add_flag("--plan", flags->plan,
+                "of a model: how each of its convolutions and attentions is computed on this CPU");
   add_common(verb);
   verb.callback([flags] {
     apply_common();
+    if (flags->plan) return show_plan(flags->thing);
     show(facts_of(flags->thing, flags->out, flags->force));
   });
 }

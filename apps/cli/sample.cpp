@@ -3,10 +3,12 @@
 #include <set>
 
 #include "cli.h"
+#include "profiling.h"
 #include "tweedie/data/loader.h"
 #include "tweedie/io/files.h"
 #include "tweedie/io/grid.h"
 #include "tweedie/io/safetensors.h"
+#include "tweedie/nn/network_plan.h"
 #include "tweedie/pipeline/generate.h"
 #include "tweedie/pipeline/way.h"
 
@@ -19,7 +21,7 @@ struct SampleFlags {
   std::string model, out, noise, save_tensor, animate, classes;
   GenerateRequest request;
   int64_t columns = 0, every = 0;
-  bool force = false;
+  bool force = false, tune = false, profile = false;
 };
 
 void read_noise(const std::string& file, GenerateRequest& request) {
@@ -94,6 +96,8 @@ void clear_pictures(const fs::path& folder) {
 
 void sample(SampleFlags& flags) {
   apply_common();
+  if (flags.tune) require_cpu("--tune");
+  if (flags.profile) require_cpu("--profile");
   GenerateRequest& request = flags.request;
   const bool to_folder = !flags.out.empty() && !is_image_file(flags.out);
   if (const fs::path extension = fs::path(flags.out).extension();
@@ -119,6 +123,12 @@ void sample(SampleFlags& flags) {
     fail("{} has {} channels, which is no picture: --save-tensor without --out saves the numbers",
          model.name, channels);
   check_outputs({flags.out, flags.save_tensor, flags.animate, way_file}, to_folder, flags.force);
+  std::optional<NetworkPlan> tuned;
+  if (flags.tune) {
+    tuned = plan_by_measurement(model.net, model.height, model.width,
+                                std::min(request.batch, request.n), /*gradients=*/false, notice);
+    use_plan(model.net, *tuned);
+  }
   announce(model, request, planned);
 
   const int64_t columns = flags.columns > 0 ? flags.columns
@@ -147,7 +157,8 @@ void sample(SampleFlags& flags) {
     }
   };
   ProgressBar bar("sampling");
-  GenerateCallbacks callbacks = {.images = keep, .way = {}, .progress = std::ref(bar)};
+  Profiling profiling(flags.profile, bar);
+  GenerateCallbacks callbacks = {.images = keep, .way = {}, .progress = std::ref(profiling)};
   if (way.wanted()) callbacks.way = std::ref(way);
   const auto start = std::chrono::steady_clock::now();
   bool interrupted = false;
@@ -159,7 +170,7 @@ void sample(SampleFlags& flags) {
   }
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  bar.finish();
+  profiling.end();
 
   if (!images.empty() && !flags.out.empty()) {
     write_image(flags.out, tile(images, static_cast<int>(columns), 2),
@@ -181,14 +192,14 @@ void sample(SampleFlags& flags) {
   }
   for (const std::string& file : to_folder ? std::vector<std::string>{flags.out} : files)
     print("wrote " + file);
-  if (common.json)
-    print_json({{"n", finished},
-                {"seed", request.seed},
-                {"sampler", planned.sampler},
-                {"steps", planned.steps},
-                {"nfe", planned.nfe},
-                {"seconds", seconds},
-                {"files", files}});
+  if (common.json) {
+    Json json = {{"n", finished},          {"seed", request.seed}, {"sampler", planned.sampler},
+                 {"steps", planned.steps}, {"nfe", planned.nfe},   {"seconds", seconds},
+                 {"files", files}};
+    if (tuned) json["plan"] = to_json(*tuned);
+    profiling.add_to(json);
+    print_json(json);
+  }
   if (interrupted)
     throw Error(Error::Kind::kInterrupted, files.empty()
                                                ? "interrupted; no image was finished"
@@ -241,6 +252,10 @@ void add_sample(CLI::App& app) {
   verb.add_option("--save-tensor", flags->save_tensor,
                   "safetensors with samples (clamped) and raw");
   verb.add_flag("--force", flags->force, "replace what exists");
+  verb.add_flag("--tune", flags->tune,
+                "measure first which convolution is faster here for each shape");
+  verb.add_flag("--profile", flags->profile,
+                "say at the end where the time went, by kind of layer, from the second step on");
   add_common(verb);
   verb.callback([flags] { sample(*flags); });
 }

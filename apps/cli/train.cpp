@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "cli.h"
+#include "profiling.h"
 #include "tweedie/pipeline/training.h"
 
 namespace fs = std::filesystem;
@@ -15,7 +16,7 @@ struct TrainFlags {
   std::optional<int64_t> steps, images, seed;
   std::optional<double> minutes;
   std::optional<std::string> precision;
-  bool resume = false, force = false;
+  bool resume = false, force = false, tune = false, profile = false;
 };
 
 // The flags that are short for --set.
@@ -61,15 +62,20 @@ void train(const TrainFlags& flags) {
     fail("{}: exists already; --resume continues it, --force replaces it", flags.out);
   if (flags.resume && newest_checkpoint(flags.out).empty())
     fail("{}: holds no checkpoint to resume from", flags.out);
-  Training training(config_of(flags), flags.out, common.device);
+  if (flags.tune) require_cpu("--tune");
+  if (flags.profile) require_cpu("--profile");
+  Training training(config_of(flags), flags.out, common.device, flags.tune);
+  if (flags.tune && training.config().train.precision == "bf16")
+    fail("--tune: in bf16 all convolutions are LibTorch's; it needs train.precision fp32 or auto");
   for (const std::string& line : training.facts()) notice(line);
   if (flags.config.empty() && !flags.resume)
     notice("config      " + text_of(to_json(training.config())));
 
   ProgressBar bar("training");
+  Profiling profiling(flags.profile, bar);
   const TrainState state =
-      training.run(std::ref(bar), notice, interrupts(), flags.resume, flags.force);
-  bar.finish();
+      training.run(std::ref(profiling), notice, interrupts(), flags.resume, flags.force);
+  profiling.end();
   print(fmt::format("trained {} steps, {} images in {}; model in {}", state.step, state.images,
                     duration(state.seconds), flags.out));
   if (!common.json) return;
@@ -79,6 +85,8 @@ void train(const TrainFlags& flags) {
                {"seconds", state.seconds},
                {"precision", state.precision}};
   if (state.heldout) json["heldout"] = to_json(*state.heldout);
+  if (flags.tune && state.plan) json["plan"] = to_json(*state.plan);
+  profiling.add_to(json);
   print_json(json);
 }
 
@@ -102,6 +110,11 @@ void add_train(CLI::App& app) {
   verb.add_option("--precision", flags->precision, "fp32, bf16 or auto (measures)");
   verb.add_flag("--resume", flags->resume, "continue the run in --out, bit for bit");
   verb.add_flag("--force", flags->force, "replace the run in --out");
+  verb.add_flag("--tune", flags->tune,
+                "measure first which convolution is faster for each shape, forward and backward; "
+                "--resume keeps the choice");
+  verb.add_flag("--profile", flags->profile,
+                "say at the end where the time went, by kind of layer, from the second step on");
   add_common(verb);
   verb.callback([flags] { train(*flags); });
 }

@@ -176,6 +176,8 @@ TEST_F(BadInput, Data) {
   expect("info folder:" + scratch->path() + "/full", {"full"});
   expect("info fashion-mnist@validation", {"validation", "train"});
   expect("info shapes:abc", {"abc"});
+  expect("info shapes:8 --plan", {"--plan", "shapes:8"});
+  expect("info exists.png --plan", {"--plan", "exists.png"});
   fs::create_directories(*scratch / "idx");
   write_file(*scratch / "idx/train-images-idx3-ubyte",
              std::string("\0\0\x08\x03\x7f\xff\xff\xff", 8));
@@ -201,6 +203,7 @@ TEST_F(BadInput, Training) {
   expect("train config.json --out r --set train.precision=fp8", {"fp8", "bf16"});
   expect("train config.json --out r --set objective.label_dropout=2", {"label_dropout"});
   expect("train config.json --out r --resume", {"r", "checkpoint"});
+  expect("train config.json --out r --tune --precision bf16", {"--tune", "bf16"});
   expect("train --out r", {"--data"});
   expect("train config.json --force --out exists.png", {"exists.png"});
   fs::create_directories(*scratch / "log");

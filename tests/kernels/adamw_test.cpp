@@ -1,44 +1,28 @@
 #include "tweedie/kernels/adamw.h"
 
-#include <ATen/ATen.h>
-#include <gtest/gtest.h>
-
 #include <cmath>
 
-#include "tweedie/core/error.h"
-#include "tweedie/core/rng.h"
+#include "tests/kernels/support.h"
 
 namespace tweedie::kernels {
 namespace {
 
 using at::Tensor;
+using testing::in_many_parts;
+using testing::in_one_part;
+using testing::noise;
 
 // Around a vector, around a chunk, and several chunks.
 constexpr int64_t kSizes[] = {1, 7, 16, 17, 64, 0, 16383, 16384, 16385, 50001};
-
-void in_one_part(int64_t count, const std::function<void(int64_t, int64_t)>& work) {
-  work(0, count);
-}
-
-// Backwards, so that nothing is carried from a part to the next.
-void in_many_parts(int64_t count, const std::function<void(int64_t, int64_t)>& work) {
-  for (int64_t i = count; i-- > 0;) work(i, i + 1);
-}
 
 // Five arrays of each size: parameters, gradient, its means, the running mean.
 struct Network {
   Network() {
     for (const int64_t n : kSizes) {
-      p.push_back(noise(n, 1)), first_g.push_back(noise(n, 2) * 1e-2);
+      p.push_back(noise({n}, 1)), first_g.push_back(noise({n}, 2) * 1e-2);
       g.push_back(first_g.back().clone());
       m.push_back(at::zeros({n})), v.push_back(at::zeros({n})), e.push_back(p.back().clone());
     }
-  }
-
-  static Tensor noise(int64_t n, uint64_t seed) {
-    Tensor out = at::empty({n});
-    Rng(seed, stream_of("adamw test", n)).fill_normal(out.data_ptr<float>(), n);
-    return out;
   }
 
   // Another one for every k; none depends on the weights.

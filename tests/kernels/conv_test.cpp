@@ -1,170 +1,313 @@
 #include "tweedie/kernels/conv.h"
 
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
-#include <gtest/gtest.h>
-#include <torch/torch.h>
-
-#include <mutex>
-#include <set>
-#include <thread>
-
-#include "tweedie/core/error.h"
-#include "tweedie/core/rng.h"
-#include "tweedie/kernels/parallel.h"
+#include "tests/kernels/support.h"
 
 namespace tweedie {
 namespace {
 
-constexpr double kWinogradTolerance = 2e-5;  // relative L2
+using namespace testing;  // NOLINT: the vocabulary of these tests
+
+constexpr double kTolerance = 2e-5;  // relative L2: what Winograd's transforms lose
 
 struct Shape {
-  int64_t n, c, k, h, w;
+  int64_t n, c, k, h, w;  // of the input
 };
 
-Tensor noise(at::IntArrayRef sizes, uint64_t seed) {
-  Tensor out = at::empty(sizes);
-  Rng(seed, stream_of("conv test")).fill_normal(out.data_ptr<float>(), out.numel());
+struct Around {
+  bool bias = true, norm = false, silu = false, scale_shift = false, upsample = false,
+       image_bias = false, residual = false;
+  int64_t groups = 1;
+};
+
+enum Input { kX, kWeight, kBias, kImageBias, kResidual, kGamma, kBeta, kScale, kShift };
+
+std::string describe(const Shape& s, const Around& a) {
+  std::string out = fmt::format("{}x{}->{} {}x{}", s.n, s.c, s.k, s.h, s.w);
+  for (const auto& [is, name] : {std::pair{a.bias, " bias"},
+                                 {a.norm, " norm"},
+                                 {a.silu, " silu"},
+                                 {a.scale_shift, " scale_shift"},
+                                 {a.upsample, " upsample"},
+                                 {a.image_bias, " image_bias"},
+                                 {a.residual, " residual"}})
+    if (is) out += name;
   return out;
 }
 
-double distance(const Tensor& a, const Tensor& reference) {
-  const double norm = reference.norm().item<double>();
-  return (a.to(at::kDouble) - reference).norm().item<double>() / (norm > 0 ? norm : 1);
+Case make(const Shape& s, const Around& a = {}, uint64_t seed = 1) {
+  const int64_t scale = a.upsample ? 2 : 1;
+  const std::vector<int64_t> sizes{s.n, s.k, scale * s.h, scale * s.w};
+  Case c{.what = describe(s, a),
+         .names = {"x", "weight", "bias", "image_bias", "residual", "gamma", "beta", "scale",
+                   "shift"}};
+  const auto add = [&](bool is, at::IntArrayRef of) {
+    c.inputs.push_back(is ? noise(of, 10 * seed + c.inputs.size()) : Tensor());
+  };
+  add(true, {s.n, s.c, s.h, s.w}), add(true, {s.k, s.c, 3, 3}), add(a.bias, {s.k});
+  add(a.image_bias, {s.n, s.k}), add(a.residual, sizes), add(a.norm, {s.c}), add(a.norm, {s.c});
+  add(a.scale_shift, {s.n, s.c}), add(a.scale_shift, {s.n, s.c});
+  c.dy = noise(sizes, 10 * seed + 9);
+  c.ours = [a](const Tensors& t) {
+    ConvExtras e{.upsample = a.upsample, .image_bias = t[kImageBias], .residual = t[kResidual]};
+    if (a.norm) e.norm = {a.groups, 1e-5, t[kGamma], t[kBeta], a.silu, t[kScale], t[kShift]};
+    return conv3x3(t[kX], t[kWeight], t[kBias], e);
+  };
+  c.reference = [a](const Tensors& t) {
+    Tensor h = t[kX];
+    const auto over_pixels = [](const Tensor& of) { return of.unsqueeze(-1).unsqueeze(-1); };
+    if (a.norm) h = at::group_norm(h, a.groups, t[kGamma], t[kBeta], 1e-5);
+    if (a.scale_shift) h = h * (1 + over_pixels(t[kScale])) + over_pixels(t[kShift]);
+    if (a.silu) h = at::silu(h);
+    if (a.upsample) h = h.repeat_interleave(2, 2).repeat_interleave(2, 3);
+    Tensor y = at::conv2d(h, t[kWeight], t[kBias], 1, 1);
+    if (a.image_bias) y = y + over_pixels(t[kImageBias]);
+    return a.residual ? y + t[kResidual] : y;
+  };
+  return c;
 }
 
-struct Result {
-  Tensor y, dx, dw, db;
-};
-
-Result differentiate(Tensor x, Tensor w, Tensor b, const Tensor& dy, bool stock) {
-  x = x.detach().requires_grad_(true), w = w.detach().requires_grad_(true);
-  b = b.detach().requires_grad_(true);
-  const Tensor y = stock ? at::conv2d(x, w, b, 1, 1) : conv3x3(x, w, b);
-  y.backward(dy);
-  return {y.detach(), x.grad(), w.grad(), b.grad()};
+// Every combination of what may be around the convolution.
+std::vector<Around> combinations() {
+  std::vector<Around> out;
+  for (int i = 0; i < 16; ++i)
+    for (const Around& norm : {Around{},
+                               {.norm = true},
+                               {.norm = true, .silu = true},
+                               {.norm = true, .scale_shift = true},
+                               {.norm = true, .silu = true, .scale_shift = true}}) {
+      Around a = norm;
+      a.bias = i & 1, a.upsample = i & 2, a.image_bias = i & 4, a.residual = i & 8;
+      out.push_back(a);
+    }
+  return out;
 }
 
-// Ours in float32 against the stock convolution in float64.
-void expect_close(const Tensor& x, const Tensor& w, const Tensor& b, const Tensor& dy,
-                  const std::string& what) {
-  const Result ours = differentiate(x, w, b, dy, false);
-  const auto d = [](const Tensor& t) { return t.to(at::kDouble); };
-  const Result plain = differentiate(d(x), d(w), d(b), d(dy), true);
-  EXPECT_LT(distance(ours.y, plain.y), kWinogradTolerance) << what;
-  EXPECT_LT(distance(ours.dx, plain.dx), kWinogradTolerance) << what;
-  EXPECT_LT(distance(ours.dw, plain.dw), kWinogradTolerance) << what;
-  EXPECT_LT(distance(ours.db, plain.db), 1e-6) << what;
+const Around kAll{.norm = true,
+                  .silu = true,
+                  .scale_shift = true,
+                  .image_bias = true,
+                  .residual = true,
+                  .groups = 4};
+Around upsampled(Around a = kAll) {
+  a.upsample = true;
+  return a;
 }
+const Shape kOdd{3, 20, 33, 7, 5};  // no width is a multiple of a vector, no side one of a tile
 
 }  // namespace
 
-TEST(Threads, AreUsed) {
-  at::set_num_threads(2);
-  std::mutex mutex;
-  std::set<std::thread::id> threads;
-  kernels::on_torch_threads(2, [&](int64_t, int64_t) {
-    const std::lock_guard lock(mutex);
-    threads.insert(std::this_thread::get_id());
-  });
-  EXPECT_EQ(threads.size(), 2u);
-}
-
-TEST(Conv3x3, ForwardAndGradientsOverRandomShapes) {
-  Rng rng(1, stream_of("shapes"));
-  for (int i = 0; i < 60; ++i) {
-    const Shape s{1 + int64_t(rng.below(3)), 16 + int64_t(rng.below(50)),
-                  16 + int64_t(rng.below(50)), 1 + int64_t(rng.below(20)),
-                  1 + int64_t(rng.below(20))};
-    const auto seed = static_cast<uint64_t>(i) * 4;
-    Tensor x = noise({s.n, s.c, s.h, s.w}, seed), w = noise({s.k, s.c, 3, 3}, seed + 1);
-    const Tensor b = noise({s.k}, seed + 2), dy = noise({s.n, s.k, s.h, s.w}, seed + 3);
-    if (i % 3 == 1) x = x.contiguous(at::MemoryFormat::ChannelsLast);
-    if (i % 3 == 2) x = noise({s.n, s.c, s.w, s.h}, seed).transpose(2, 3);
-    if (i % 2 == 1) w = w.contiguous(at::MemoryFormat::ChannelsLast);
-    expect_close(x, w, b, dy, fmt::format("{}x{}->{} {}x{}", s.n, s.c, s.k, s.h, s.w));
+TEST(Conv3x3, PlainOverRandomShapesAndLayouts) {
+  Rng rng(1);
+  for (int i = 0; i < 100; ++i) {
+    Case c = make(
+        {pick(rng, 1, 3), pick(rng, 1, 70), pick(rng, 1, 70), pick(rng, 1, 20), pick(rng, 1, 20)},
+        {}, i);
+    c.relayout(rng);
+    expect_agreement(c, kTolerance);
   }
 }
 
-// More tiles than a block of the filter's gradient takes, more channels than a chunk of the output.
-TEST(Conv3x3, SeveralBlocksOfTilesAndOfChannels) {
-  for (const Shape& s : {Shape{4, 16, 20, 33, 30}, Shape{2, 256, 300, 9, 8}})
-    expect_close(noise({s.n, s.c, s.h, s.w}, 1), noise({s.k, s.c, 3, 3}, 2), noise({s.k}, 3),
-                 noise({s.n, s.k, s.h, s.w}, 4), fmt::format("{}x{}", s.n, s.c));
+TEST(Conv3x3, EveryCombinationOverRandomShapesAndLayouts) {
+  Rng rng(2);
+  for (int round = 0; round < 3; ++round)
+    for (Around a : combinations()) {
+      a.groups = pick(rng, 1, 6);
+      const int64_t c = a.groups * pick(rng, 16 / a.groups, 40 / a.groups);
+      Case of = make({pick(rng, 1, 3), c, pick(rng, 14, 40), pick(rng, 1, 11), pick(rng, 1, 11)}, a,
+                     rng.bits());
+      of.relayout(rng);
+      expect_agreement(of, kTolerance);
+    }
+}
+
+// More tiles than a block takes, more channels than a chunk, rows of matrices that are multiples of
+// a page; from one tile up.
+TEST(Conv3x3, FewAndManyTilesAndChannels) {
+  for (const Shape& s : {Shape{4, 16, 20, 33, 30},
+                         {1, 16, 140, 81, 78},
+                         {2, 256, 300, 9, 8},
+                         {1, 512, 256, 5, 5},
+                         {7, 16, 290, 4, 5},
+                         {1, 130, 16, 1, 17}})
+    for (const Around& a : {Around{}, kAll}) {
+      Around grouped = a;
+      grouped.groups = 2;
+      expect_agreement(make(s, grouped), kTolerance);
+    }
+  for (const Shape& s : {Shape{1, 16, 140, 41, 39}, {1, 256, 260, 3, 4}, {5, 32, 48, 7, 5}})
+    expect_agreement(make(s, upsampled()), kTolerance);
 }
 
 TEST(Conv3x3, HugeTinyAndZeroMagnitudes) {
-  const Tensor x = noise({2, 32, 9, 10}, 1), w = noise({20, 32, 3, 3}, 2), b = noise({20}, 3);
-  const Tensor dy = noise({2, 20, 9, 10}, 4);
-  expect_close(x * 1e12, w * 1e-6, b, dy * 1e6, "huge");
-  expect_close(x * 1e-15, w, b * 1e-15, dy * 1e-12, "tiny");
-  expect_close(at::zeros_like(x), w, b, dy, "zero input");
-  const Result zero = differentiate(x, at::zeros_like(w), at::zeros_like(b), dy, false);
-  EXPECT_EQ(zero.y.abs().max().item<float>(), 0);
-  const Tensor denormal = conv3x3(at::full_like(x, 1e-40), w, {});
-  EXPECT_LT(denormal.abs().max().item<float>(), 1e-35);
+  const Around plain{.image_bias = true, .residual = true};
+  for (const double factor : {1e12, 1e-15, 1e-28, 0.0}) {
+    for (const Input i : {kX, kWeight})
+      for (const Around& a : {plain, upsampled(plain)}) {
+        Case c = make(kOdd, a);
+        c.inputs[i] = c.inputs[i] * factor;
+        c.what += fmt::format(", {} times {}", c.names[i], factor);
+        expect_agreement(c, kTolerance);
+      }
+    Case c = make(kOdd, kAll);
+    c.dy = c.dy * factor;
+    c.what += fmt::format(", dy times {}", factor);
+    expect_agreement(c, kTolerance);
+  }
+  const Case c = make(kOdd, {.bias = false});
+  const Tensor denormal = conv3x3(at::full_like(c.inputs[kX], 1e-40), c.inputs[kWeight], {});
+  EXPECT_LT(denormal.abs().max().item<float>(), 1e-36);
+  EXPECT_EQ(conv3x3(at::zeros_like(c.inputs[kX]), c.inputs[kWeight], {}).abs().max().item<float>(),
+            0);
 }
 
 TEST(Conv3x3, ANaNStaysANaNAndReachesItsNeighboursAlone) {
   Tensor x = at::zeros({1, 16, 24, 24});
   x[0][3][12][12] = std::nan("");
   const Tensor y = conv3x3(x, noise({16, 16, 3, 3}, 1), {});
-  for (const int64_t place : {11, 12, 13}) EXPECT_TRUE(y[0][0][place][place].isnan().item<bool>());
+  EXPECT_TRUE(y.narrow(2, 11, 3).narrow(3, 11, 3).isnan().all().item<bool>());
   // The tiles that see it are spoilt, no others.
   EXPECT_TRUE(y.narrow(2, 0, 8).isfinite().all().item<bool>());
   EXPECT_TRUE(y.narrow(3, 20, 4).isfinite().all().item<bool>());
 }
 
-TEST(Conv3x3, AnImageDoesNotDependOnItsBatchNorTheResultOnTheThreads) {
-  const Tensor x = noise({5, 40, 14, 14}, 1), w = noise({33, 40, 3, 3}, 2), b = noise({33}, 3);
-  const Tensor dy = noise({5, 33, 14, 14}, 4);
-  at::set_num_threads(1);
-  const Result one = differentiate(x, w, b, dy, false);
-  EXPECT_TRUE(at::equal(conv3x3(x.narrow(0, 3, 1), w, b), one.y.narrow(0, 3, 1)));
-  at::set_num_threads(2);
-  const Result two = differentiate(x, w, b, dy, false);
-  EXPECT_TRUE(at::equal(one.y, two.y));
-  EXPECT_TRUE(at::equal(one.dx, two.dx));
-  EXPECT_TRUE(at::equal(one.dw, two.dw));
+TEST(Conv3x3, ANaNOfAnyInputIsNotLost) {
+  for (const Around& a : {kAll, upsampled()})
+    for (size_t i = 0; i <= kShift; ++i) {
+      Case c = make(kOdd, a);
+      c.inputs[i].flatten()[5] = std::nan("");
+      const Derived d = differentiate(c.ours, c.inputs, c.dy);
+      EXPECT_TRUE(d.y.isnan().any().item<bool>()) << c.names[i];
+      const Derived stock = differentiate(c.reference, c.inputs, c.dy);
+      for (size_t j = 0; j < c.inputs.size(); ++j)  // nowhere a number where LibTorch has none
+        EXPECT_FALSE(
+            stock.gradients[j].isnan().logical_and(~d.gradients[j].isnan()).any().item<bool>())
+            << c.names[i] << " in the gradient of " << c.names[j];
+    }
 }
 
-TEST(Conv3x3, GradientsAgreeWithFiniteDifferences) {
-  // A convolution is linear in x and in w, so that a large step is exact but for rounding.
-  const Tensor x = noise({1, 16, 6, 7}, 1), w = noise({16, 16, 3, 3}, 2),
-               dy = noise({1, 16, 6, 7}, 3);
-  const Result r = differentiate(x, w, at::zeros({16}), dy, false);
-  const auto value = [&](const Tensor& xx, const Tensor& ww) {
-    return (conv3x3(xx, ww, {}).to(at::kDouble) * dy).sum().item<double>();
-  };
-  for (int i = 0; i < 8; ++i) {
-    const Tensor vx = noise(x.sizes(), 10 + i), vw = noise(w.sizes(), 20 + i);
-    EXPECT_NEAR((value(x + vx, w) - value(x - vx, w)) / 2, (r.dx * vx).sum().item<double>(), 2e-2);
-    EXPECT_NEAR((value(x, w + vw) - value(x, w - vw)) / 2, (r.dw * vw).sum().item<double>(), 2e-2);
+TEST(Conv3x3, AnImageDoesNotDependOnItsBatchNorTheResultOnTheThreads) {
+  for (const Around& a : {Around{}, kAll, upsampled()}) {
+    expect_independence(make({5, 40, 33, 14, 14}, a));
+    expect_independence(make({2, 16, 140, 44, 37}, a));
   }
 }
 
-TEST(Conv3x3, SecondDerivativesAreThere) {
-  const auto penalty = [](bool stock) {
-    const Tensor x = noise({1, 16, 6, 6}, 1).requires_grad_(true);
-    const Tensor w = noise({16, 16, 3, 3}, 2).requires_grad_(true);
-    const Tensor y = (stock ? at::conv2d(x, w, {}, 1, 1) : conv3x3(x, w, {})).tanh().sum();
-    const Tensor dx = torch::autograd::grad({y}, {x}, {}, true, /*create_graph=*/true)[0];
-    dx.square().sum().backward();
-    return w.grad();
+TEST(Conv3x3, WithoutAutogradTheSameBits) {
+  for (const Around& a : combinations()) {
+    const Case c = make(kOdd, a);
+    const Tensor with = c.ours(c.inputs);
+    const at::NoGradGuard no_grad;
+    EXPECT_TRUE(at::equal(c.ours(c.inputs), with)) << c.what;
+  }
+}
+
+TEST(Conv3x3, EachGradientAlone) {
+  for (const Around& a : {kAll, upsampled()}) expect_each_gradient_alone(make(kOdd, a), kTolerance);
+}
+
+TEST(Conv3x3, TakesAGradientThatIsOneNumber) {
+  for (const Around& a : {Around{}, kAll, upsampled()}) {
+    Case c = make(kOdd, a);
+    c.dy = at::ones({}).expand(c.dy.sizes());
+    expect_agreement(c, kTolerance);
+  }
+}
+
+TEST(Conv3x3, FiniteDifferencesInFloat64) {
+  for (const Around& a : combinations()) {
+    const Case c = make({2, 4, 3, 3, 2}, a);
+    expect_finite_differences(c);
+    expect_finite_differences(second_derivatives(c));
+  }
+}
+
+TEST(Conv3x3, SecondDerivatives) {
+  Rng rng(3);
+  for (const Around& a : combinations()) {
+    Case c = make({2, 16, 17, 3, 6}, a);
+    c.relayout(rng);
+    expect_agreement(second_derivatives(c), kTolerance);
+  }
+}
+
+// The first one's parameters reach the second one's input too.
+TEST(Conv3x3, ParametersUsedTwice) {
+  const Case once = make({2, 20, 20, 6, 7}, kAll);
+  Case twice = once;
+  const auto again = [](const Operation& f) {
+    return [f](Tensors t) {
+      t[kX] = f(t);
+      return f(t);
+    };
   };
-  const Tensor stock = penalty(true);
-  EXPECT_GT(stock.norm().item<double>(), 1);
-  EXPECT_LT(distance(penalty(false), stock.to(at::kDouble)), 1e-4);
+  twice.ours = again(once.ours), twice.reference = again(once.reference);
+  expect_agreement(twice, kTolerance);
+  expect_each_gradient_alone(twice, kTolerance);
+  expect_agreement(second_derivatives(twice), kTolerance);
+}
+
+TEST(Conv3x3, OneChannelWhoseStridesSayBothLayouts) {
+  const Tensor x = noise({2, 1, 9, 8}, 1), w = noise({16, 1, 3, 3}, 2);
+  const Tensor last =
+      at::empty(x.sizes(), x.options().memory_format(at::MemoryFormat::ChannelsLast)).copy_(x);
+  ASSERT_EQ(last.stride(3), 1);
+  for (const bool upsample : {false, true}) {
+    const ConvExtras e{.upsample = upsample};
+    EXPECT_TRUE(at::allclose(conv3x3(last, w, {}, e), conv3x3(x, w, {}, e), 1e-5, 1e-6));
+    EXPECT_LT(distance(conv3x3(last, w, {}, e), conv3x3(in_float64(x), in_float64(w), {}, e)),
+              1e-6);
+  }
+  const Tensor back = noise({1, 16, 3, 3}, 3), wide = noise({2, 16, 9, 8}, 4);
+  for (const Tensor& t : {wide, channels_last(wide)})
+    EXPECT_LT(distance(conv3x3(t, back, {}), at::conv2d(in_float64(t), in_float64(back), {}, 1, 1)),
+              1e-6);
+}
+
+TEST(Conv3x3, OnePixelWhoseStridesSayBothLayouts) {
+  for (const Shape& s : {Shape{3, 32, 32, 1, 1}, {1, 32, 32, 1, 40}, {1, 32, 32, 40, 1}})
+    for (const Around& a : {kAll, upsampled()}) {
+      Case c = make(s, a);
+      expect_agreement(c, kTolerance);
+      for (const Input i : {kX, kResidual}) c.inputs[i] = channels_last(c.inputs[i]);
+      expect_agreement(c, kTolerance);
+    }
+}
+
+TEST(Conv3x3, RefusesWhatDoesNotFit) {
+  for (const Input i : {kBias, kImageBias, kResidual, kGamma, kBeta, kScale, kShift})
+    for (const bool autograd : {false, true}) {
+      Case c = make(kOdd, kAll);
+      c.inputs[i] = c.inputs[i].narrow(0, 0, 1);
+      const at::AutoGradMode mode(autograd);
+      EXPECT_THROW(c.ours(c.inputs), c10::Error) << c.names[i];
+    }
 }
 
 TEST(Conv3x3, WhatThePlanLeavesGoesToTheStockConvolution) {
   EXPECT_EQ(plan_conv3x3({128, 128, 32, 32}), ConvPlan::kWinograd);
   EXPECT_EQ(plan_conv3x3({3, 128, 32, 32}), ConvPlan::kStock);
   EXPECT_EQ(plan_conv3x3({256, 256, 4, 4}), ConvPlan::kStock);
+  Rng rng(4);
+  for (const Shape& s :
+       {Shape{2, 3, 16, 8, 8}, {2, 16, 3, 7, 9}, {1, 1, 1, 5, 5}, {2, 36, 40, 2, 2}})
+    for (Around a : combinations()) {
+      a.groups = s.c % 4 == 0 ? 4 : 1;
+      Case c = make(s, a);
+      c.relayout(rng);
+      expect_agreement(c, 1e-5);
+    }
   const Tensor x = noise({2, 3, 8, 8}, 1), w = noise({16, 3, 3, 3}, 2);
   EXPECT_TRUE(at::equal(conv3x3(x, w, {}), at::conv2d(x, w, {}, 1, 1)));
-  const Tensor xd = x.to(at::kDouble), wd = w.to(at::kDouble);
-  EXPECT_EQ(conv3x3(xd, wd, {}).scalar_type(), at::kDouble);
+  const Case c = make(kOdd, kAll);
+  for (const auto type : {at::kDouble, at::kBFloat16}) {
+    Tensors converted = c.inputs;
+    for (Tensor& t : converted) t = t.to(type);
+    const Tensor y = c.ours(converted);
+    EXPECT_EQ(y.scalar_type(), type);
+    EXPECT_LT(distance(y, c.reference(c.inputs)), 0.03);
+  }
+  EXPECT_EQ(conv3x3(at::empty({0, 20, 7, 5}), c.inputs[kWeight], {}).sizes(),
+            at::IntArrayRef({0, 33, 7, 5}));
 }
 
 }  // namespace tweedie

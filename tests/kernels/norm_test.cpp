@@ -1,31 +1,14 @@
 #include "tweedie/kernels/norm.h"
 
-#include <ATen/ATen.h>
-#include <gtest/gtest.h>
-
-#include "tweedie/core/error.h"
-#include "tweedie/core/rng.h"
+#include "tests/kernels/support.h"
 
 namespace tweedie::kernels {
 namespace {
 
 using at::Tensor;
-
-// Unlike sizes, so that no part is cut evenly.
-void in_two_parts(int64_t count, const std::function<void(int64_t, int64_t)>& work) {
-  work(0, count / 3);
-  work(count / 3, count);
-}
-
-Tensor noise(at::IntArrayRef sizes, uint64_t seed) {
-  Tensor out = at::empty(sizes);
-  Rng(seed, stream_of("norm test")).fill_normal(out.data_ptr<float>(), out.numel());
-  return out;
-}
-
-double distance(const Tensor& a, const Tensor& reference) {
-  return ((a.to(at::kDouble) - reference).norm() / reference.norm()).item<double>();
-}
+using testing::distance;
+using testing::in_two_parts;
+using testing::noise;
 
 // Everything in [N,pixels,C], as the kernels have it; the reference is group_norm in float64.
 struct Case {

@@ -26,6 +26,27 @@ struct Box : torch::nn::Module {
 
 }  // namespace
 
+TEST(Layers, PointwiseConvolutionOfEveryLayout) {
+  for (const auto& [in, out] : {std::pair<int64_t, int64_t>{1, 5}, {20, 33}, {16, 1}}) {
+    Box box{Conv(in, out, 1, 1, 0)};
+    initialise(box, 1);
+    const Tensor w = state_of(box).at("layer.weight"), b = state_of(box).at("layer.bias");
+    auto& conv = *box.modules(/*include_self=*/false).front()->as<ConvImpl>();
+    for (const auto& [h, width] : {std::pair<int64_t, int64_t>{7, 6}, {1, 1}, {1, 9}}) {
+      const Tensor x = at::randn({3, in, h, width}, at::detail::createCPUGenerator(2));
+      const Tensor exact = at::conv2d(x.to(at::kDouble), w.to(at::kDouble), b.to(at::kDouble));
+      const Tensor last =
+          at::empty(x.sizes(), x.options().memory_format(at::MemoryFormat::ChannelsLast));
+      for (const bool autograd : {true, false})
+        for (const Tensor& same : {x, last.copy_(x), x.transpose(2, 3).contiguous().transpose(2, 3),
+                                   at::cat({x, x}, 1).narrow(1, 0, in)}) {
+          const at::AutoGradMode mode(autograd);
+          EXPECT_TRUE(at::allclose(conv.forward(same).to(at::kDouble), exact, 1e-5, 1e-5));
+        }
+    }
+  }
+}
+
 // The check values below were measured with diffusers 0.42.1.
 TEST(Layers, FirDownOfARamp) {
   expect_values(fir_down(arange_4x4()), {2.734375, 3.9375, 7.546875, 8.75}, 1e-6);

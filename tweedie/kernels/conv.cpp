@@ -4,7 +4,6 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <bit>
-#include <mutex>
 
 #include "tweedie/kernels/again.h"
 #include "tweedie/kernels/record.h"
@@ -180,38 +179,19 @@ struct Winograd : torch::autograd::Function<Winograd> {
 
 }  // namespace
 
-struct FilterCache::State {
-  std::mutex mutex;
-  Tensor filter;
-  const void* data = nullptr;
-  uint32_t version = 0;
-};
-
-FilterCache::FilterCache() : state_(std::make_unique<State>()) {}
-FilterCache::~FilterCache() = default;
-
 Tensor FilterCache::find(const Tensor& weight) {
-  if (weight.is_inference()) return transformed(weight, false);  // it does not tell of changes
-  const std::lock_guard lock(state_->mutex);
-  if (!state_->filter.defined() || state_->data != weight.data_ptr() ||
-      state_->version != weight._version()) {
-    state_->filter = transformed(weight, false);
-    state_->data = weight.data_ptr();
-    state_->version = weight._version();
-  }
-  return state_->filter;
+  return WeightCache::find(weight, [&] { return transformed(weight, false); });
 }
 
-void FilterCache::drop() {
-  const std::lock_guard lock(state_->mutex);
-  state_->filter.reset();
+ConvPlan plan_kept_conv3x3(const ConvShape& s) {
+  // The transforms cost as much as 16 channels of products.
+  return s.in >= 16 && s.out >= 16 && s.height * s.width >= 16 ? ConvPlan::kWinograd
+                                                               : ConvPlan::kStock;
 }
 
 ConvPlan plan_conv3x3(const ConvShape& s) {
-  // The transforms cost as much as 16 channels of products; a map of 4x4 gives too few tiles to
-  // share the filter's.
-  return s.in >= 16 && s.out >= 16 && s.height * s.width > 16 ? ConvPlan::kWinograd
-                                                              : ConvPlan::kStock;
+  // A map of 4x4 gives too few tiles to share the filter's transform.
+  return s.height * s.width > 16 ? plan_kept_conv3x3(s) : ConvPlan::kStock;
 }
 
 Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvExtras& e) {
@@ -220,7 +200,7 @@ Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias, const 
     const ConvShape shape{x.size(1), weight.size(0), scale * x.size(2), scale * x.size(3)};
     if (e.plans)
       if (const auto found = e.plans->find(shape); found != e.plans->end()) return found->second;
-    return plan_conv3x3(shape);
+    return e.cache && !at::GradMode::is_enabled() ? plan_kept_conv3x3(shape) : plan_conv3x3(shape);
   };
   const bool ours = runs_on_kernels(x) && runs_on_kernels(weight) && weight.size(1) == x.size(1) &&
                     weight.size(2) == 3 && weight.size(3) == 3 && plan() == ConvPlan::kWinograd;

@@ -5,10 +5,10 @@
 
 #include <compare>
 #include <map>
-#include <memory>
 #include <optional>
 
 #include "tweedie/kernels/group_norm.h"
+#include "tweedie/kernels/weight_cache.h"
 
 namespace tweedie {
 
@@ -25,26 +25,19 @@ enum class ConvPlan {
   kWinograd  ///< kernels/winograd.h, channels last
 };
 ConvPlan plan_conv3x3(const ConvShape& shape);
+/// The same where the filter's transform is kept from call to call, as in sampling: fewer tiles
+/// pay.
+ConvPlan plan_kept_conv3x3(const ConvShape& shape);
 constexpr int64_t kConvPlanVersion = 1;  ///< raised when plan_conv3x3 changes its mind
 
 /// What to do instead of plan_conv3x3's choice, shape by shape.
 using ConvPlans = std::map<ConvShape, ConvPlan>;
 
-/// Keeps a transformed filter from one call without autograd to the next, for as long as the filter
-/// is not changed. Several threads may share it.
-class FilterCache {
+/// Keeps a transformed filter.
+class FilterCache : public WeightCache {
  public:
-  FilterCache();
-  ~FilterCache();
-  FilterCache(const FilterCache&) = delete;
-  /// The transform of `weight`, kept.
+  /// The transform of `weight`.
   Tensor find(const Tensor& weight);
-  /// Forgets it.
-  void drop();
-
- private:
-  struct State;
-  std::unique_ptr<State> state_;
 };
 
 /// What is done around the convolution, in the same pass.

@@ -94,11 +94,15 @@ inline void multiply(const GemmSize& size, GemmA a, GemmB b, GemmC c, bool accum
     GemmA rows = a;
     GemmC out = c;
     int64_t left = size.rows;
-    for (; left >= kRows; left -= kRows) {
-      multiply_rows<kRows>(size.depth, rows, b, out, accumulate);
-      rows.data += kRows * a.row, out.data += kRows * c.row;
-    }
-    if (left > 0) multiply_last<kRows - 1>(left, size.depth, rows, b, out, accumulate);
+    const auto next = [&](int64_t count) {
+      multiply_last<kRows>(count, size.depth, rows, b, out, accumulate);
+      rows.data += count * a.row, out.data += count * c.row;
+      left -= count;
+    };
+    while (left >= 2 * kRows || left == kRows) next(kRows);
+    // The last two groups are equally large: a few rows do not keep the arithmetic busy.
+    if (left > kRows) next((left + 1) / 2);
+    if (left > 0) next(left);
   }
 }
 

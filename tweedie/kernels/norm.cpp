@@ -5,7 +5,6 @@
 #include <numeric>
 #include <vector>
 
-
 // This file is compiled once for each instruction set.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "tweedie/kernels/norm.cpp"

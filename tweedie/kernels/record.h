@@ -11,4 +11,7 @@ namespace tweedie {
 /// products that the direct method computes.
 inline std::vector<c10::IValue> flop(double n) { return {n}; }
 
+/// For the observer's side, when an event starts: its arguments.
+c10::ArrayRef<const c10::IValue> inputs_of(const at::RecordFunction& event);
+
 }  // namespace tweedie

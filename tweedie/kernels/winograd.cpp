@@ -257,23 +257,23 @@ void Conv(const Conv3x3Shape& s, const float* x, const float* weights, const Con
   const Tiling tiling(s);
   const int64_t lanes = hn::Lanes(D()), padded = (s.c + lanes - 1) / lanes * lanes;
   const int64_t block = kConvTiles, blocks = (tiling.count + block - 1) / block;
-  // Few tiles are cut finer over the channels, so that every thread gets some.
-  const int64_t chunk =
-      std::min(blocks < kFewBlocks ? kConvColumns / 2 : kConvColumns, panels_of(s.k) * kPanel);
-  const int64_t chunks = (s.k + chunk - 1) / chunk;
+  // Few tiles are shared out by channels too, so that every thread gets some.
+  const bool few = blocks < kFewBlocks;
+  const int64_t chunk = std::min(few ? kConvColumns / 2 : kConvColumns, panels_of(s.k) * kPanel);
+  const int64_t chunks = (s.k + chunk - 1) / chunk, share = few ? 1 : chunks;
   const Matrices v(block, padded), m(block, chunk);
   const int64_t plane = panels_of(s.k) * s.c * kPanel;
-  parallel(blocks * chunks, [&](int64_t begin, int64_t end) {
+  parallel(blocks * chunks / share, [&](int64_t begin, int64_t end) {
     float* input = scratch(0, v.size());
     float* output = scratch(1, m.size());
     float* zero = scratch(2, padded);
     std::fill(zero, zero + padded, 0.0f);
     for (int64_t p = 0; p < kPoints; ++p)
       if (!is_live(s, p)) std::fill_n(output + p * m.plane, m.plane, 0.0f);
-    for (int64_t item = begin; item < end; ++item) {
+    for (int64_t item = begin * share; item < end * share; ++item) {
       const int64_t b = item / chunks, from = item % chunks * chunk;
       const int64_t first = b * block, last = std::min(first + block, tiling.count);
-      if (item == begin || from == 0)
+      if (item == begin * share || from == 0)
         gather_input(s, tiling, x, zero, first, last, padded, v, input);
       const int64_t to = std::min(from + chunk, s.k);
       for (int64_t p = 0; p < kPoints; ++p) {

@@ -22,16 +22,17 @@ AttentionImpl::AttentionImpl(const AttentionOptions& o)
 Tensor AttentionImpl::forward(const Tensor& x) const {
   RECORD_FUNCTION("tweedie::attention", std::vector<c10::IValue>({x, to_q->weight, heads_}));
   const Tensor h = group_norm ? group_norm->forward(x) : x;
-  const Tensor tokens = h.flatten(2).transpose(1, 2).contiguous();  // [N,HW,C]
-
+  const int64_t n = x.size(0), height = x.size(2), width = x.size(3);
+  const auto rows = [n](const Tensor& t) {  // [N,HW,C]
+    return t.permute({0, 2, 3, 1}).reshape({n, -1, t.size(1)});
+  };
   // One product for q, k and v: [N,HW,3*heads*d].
-  const Tensor weight = at::cat({to_q->weight, to_k->weight, to_v->weight});
-  const Tensor bias = at::cat({to_q->bias, to_k->bias, to_v->bias});
-  const Tensor mixed = self_attention(at::linear(tokens, weight, bias), heads_);
-  const Tensor out = to_out->forward(mixed).transpose(1, 2).view_as(x);
-
-  const Tensor sum = at::GradMode::is_enabled() ? x + out : x.add_(out);
-  return options_.output_scale == 1 ? sum : sum.div_(options_.output_scale);
+  const Tensor qkv = linear(rows(h), {to_q->weight, to_k->weight, to_v->weight},
+                            {to_q->bias, to_k->bias, to_v->bias}, {}, qkv_);
+  const Tensor sum = to_out->forward(self_attention(qkv, heads_), rows(x))
+                         .view({n, height, width, -1})
+                         .permute({0, 3, 1, 2});
+  return options_.output_scale == 1 ? sum : sum / options_.output_scale;
 }
 
 }  // namespace tweedie

@@ -17,7 +17,7 @@ struct AttentionOptions {
 class AttentionImpl : public torch::nn::Module {
  public:
   explicit AttentionImpl(const AttentionOptions& options);
-  /// [N,C,H,W] -> the same. Without autograd it overwrites x.
+  /// [N,C,H,W] -> the same.
   Tensor forward(const Tensor& x) const;
 
  private:
@@ -25,6 +25,7 @@ class AttentionImpl : public torch::nn::Module {
   int64_t heads_;
   GroupNorm group_norm{nullptr};
   Linear to_q{nullptr}, to_k{nullptr}, to_v{nullptr}, to_out{nullptr};
+  mutable WeightCache qkv_;
 };
 TORCH_MODULE(Attention);
 

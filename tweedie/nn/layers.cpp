@@ -44,12 +44,13 @@ Tensor ConvImpl::forward(const Tensor& x) const {
   RECORD_FUNCTION("tweedie::conv", record(x, false));
   const bool pointwise = weight.size(2) == 1 && stride_ == 1 && padding_ == 0;
   if (pointwise && runs_on_kernels(x))  // channels last, a pixel is a row of a matrix
-    return at::linear(x.permute({0, 2, 3, 1}), weight.flatten(1), bias).permute({0, 3, 1, 2});
+    return linear(x.permute({0, 2, 3, 1}), weight.flatten(1), bias, {}, matrix_)
+        .permute({0, 3, 1, 2});
   return at::conv2d(x, weight, bias, {stride_, stride_}, {padding_, padding_});
 }
 Tensor ConvImpl::forward(const Tensor& x, ConvExtras extras) const {
   RECORD_FUNCTION("tweedie::conv", record(x, extras.upsample));
-  extras.cache = &cache_, extras.plans = plans_.get();
+  extras.cache = &filter_, extras.plans = plans_.get();
   return conv3x3(x, weight, bias, extras);
 }
 std::vector<c10::IValue> ConvImpl::record(const Tensor& x, bool upsample) const {
@@ -61,7 +62,9 @@ LinearImpl::LinearImpl(int64_t in, int64_t out) {
   weight = register_parameter("weight", at::empty({out, in}));
   bias = register_parameter("bias", at::empty({out}));
 }
-Tensor LinearImpl::forward(const Tensor& x) const { return at::linear(x, weight, bias); }
+Tensor LinearImpl::forward(const Tensor& x, const Tensor& residual) const {
+  return linear(x, weight, bias, residual, cache_);
+}
 void LinearImpl::draw(Rng rng) { draw_uniform(weight, bias, rng); }
 
 GroupNormImpl::GroupNormImpl(int64_t groups, int64_t channels, double eps)

@@ -6,6 +6,7 @@
 
 #include "tweedie/core/rng.h"
 #include "tweedie/kernels/conv.h"
+#include "tweedie/kernels/linear.h"
 
 namespace tweedie {
 
@@ -37,7 +38,8 @@ class ConvImpl : public LayerImpl {
   // What observers are told: x, filter, stride, padding, whether x is upsampled before.
   std::vector<c10::IValue> record(const Tensor& x, bool upsample) const;
   int64_t stride_, padding_;
-  mutable FilterCache cache_;
+  mutable FilterCache filter_;
+  mutable WeightCache matrix_;
   std::shared_ptr<const ConvPlans> plans_;
 };
 TORCH_MODULE(Conv);
@@ -46,9 +48,13 @@ TORCH_MODULE(Conv);
 class LinearImpl : public LayerImpl {
  public:
   LinearImpl(int64_t in, int64_t out);
-  Tensor forward(const Tensor& x) const;
+  /// `residual` is added, if it is defined.
+  Tensor forward(const Tensor& x, const Tensor& residual = {}) const;
   void draw(Rng rng) override;
   Tensor weight, bias;
+
+ private:
+  mutable WeightCache cache_;
 };
 TORCH_MODULE(Linear);
 

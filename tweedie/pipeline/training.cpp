@@ -68,7 +68,7 @@ Config resumed_config(const fs::path& folder) {
   return read_config(file);
 }
 
-Training::Training(Config config, fs::path folder, const std::string& device)
+Training::Training(Config config, fs::path folder, const std::string& device, bool tune)
     : config_(std::move(config)), folder_(std::move(folder)) {
   if (config_.data.source.empty()) fail("[data] data.source is empty: say what to train on");
   data_ = open_dataset(
@@ -91,7 +91,8 @@ Training::Training(Config config, fs::path folder, const std::string& device)
                                                   .data = data_,
                                                   .heldout = heldout_,
                                                   .loader = loader,
-                                                  .folder = folder_});
+                                                  .folder = folder_,
+                                                  .tune = tune});
 }
 
 std::vector<std::string> Training::facts() const {

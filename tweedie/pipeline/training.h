@@ -15,8 +15,10 @@ namespace tweedie {
 /// log.jsonl, TensorBoard events and previews/.
 class Training {
  public:
-  /// Checks everything and writes nothing. Throws Error (user) for what does not fit together.
-  Training(Config config, std::filesystem::path folder, const std::string& device = "cpu");
+  /// Checks everything and writes nothing. `tune` as in TrainSetup. Throws Error (user) for what
+  /// does not fit together.
+  Training(Config config, std::filesystem::path folder, const std::string& device = "cpu",
+           bool tune = false);
 
   const Config& config() const { return config_; }
   /// What is about to happen, a fact a line: data, parameters, memory, images, epochs, folder.

@@ -7,6 +7,7 @@
 
 #include "tweedie/core/progress.h"
 #include "tweedie/io/safetensors.h"
+#include "tweedie/nn/network_plan.h"
 #include "tweedie/train/heldout.h"
 
 namespace tweedie {
@@ -18,6 +19,7 @@ struct TrainState {
   int64_t images = 0;  ///< images seen, with repetition
   double seconds = 0;  ///< of training, over all resumes
   std::string precision;
+  std::optional<NetworkPlan> plan;        ///< of the convolutions on a CPU
   double loss_sum = 0, norm_sum = 0;      ///< over the steps since the last line of the log
   int64_t window = 0;                     ///< how many steps these are
   std::optional<Heldout> heldout;         ///< the newest
@@ -31,6 +33,7 @@ struct TrainState {
     field("images", self.images, "images seen");
     field("seconds", self.seconds, "of training, over all resumes");
     field("precision", self.precision, "fp32 or bf16");
+    field("plan", self.plan, "how the 3x3 convolutions are computed");
     field("loss_sum", self.loss_sum, "since the last line of the log");
     field("norm_sum", self.norm_sum, "since the last line of the log");
     field("window", self.window, "steps since the last line of the log");

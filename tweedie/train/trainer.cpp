@@ -1,5 +1,6 @@
 #include "tweedie/train/trainer.h"
 
+#include <ATen/record_function.h>
 #include <torch/torch.h>
 
 #include <chrono>
@@ -87,6 +88,7 @@ struct Trainer::State {
   bool finished() const;
   void begin(const NoticeFn& notice, bool resume);
   void restore(const NoticeFn& notice);
+  void decide_plan(const NoticeFn& notice);
   fs::path save();
   void show(const std::function<void(const TrainView&)>& callback, EventWriter& events, bool last);
   void write_log(TrainLog& log, EventWriter& events, const StepReport& report, double rate,
@@ -187,6 +189,25 @@ void Trainer::State::begin(const NoticeFn& notice, bool resume) {
     fail("[train] {} holds a training already ({}): resume it or choose another folder",
          setup.folder.string(), newest.filename().string());
   at.precision = resolve_precision(train.precision, device, notice);
+  decide_plan(notice);
+}
+
+// That of the checkpoint if there is one.
+void Trainer::State::decide_plan(const NoticeFn& notice) {
+  if (!device.is_cpu()) return;
+  const auto [height, width] = std::pair(setup.loader.height, setup.loader.width);
+  if (setup.tune && at.precision != "bf16") {
+    at.plan =
+        plan_by_measurement(setup.net, height, width, train.batch_size, /*gradients=*/true, notice);
+  } else if (!at.plan) {
+    at.plan = plan_by_rule(setup.net, height, width);
+  } else if (const std::string foreign = foreign_plan_notice(*at.plan);
+             !foreign.empty() && notice) {
+    notice(foreign);
+  }
+  if (setup.tune && at.precision == "bf16" && notice)
+    notice("nothing to tune: in bf16 all convolutions are LibTorch's");
+  use_plan(setup.net, *at.plan);
 }
 
 void Trainer::State::restore(const NoticeFn& notice) {
@@ -203,6 +224,7 @@ void Trainer::State::restore(const NoticeFn& notice) {
   state.threads = at.threads;
   at = std::move(state);
   if (train.precision != "auto") at.precision = train.precision;
+  decide_plan(notice);
   total = total_steps(train, at.step, at.images);
   if (notice) notice(fmt::format("resumed at step {} from {}", at.step, folder));
 }
@@ -292,6 +314,7 @@ TrainState Trainer::run(const TrainCallbacks& callbacks, const CancelToken& canc
         double(s.at.images - line_images) / std::max(1e-9, s.at.seconds - line_seconds);
     if (callbacks.progress) callbacks.progress(s.progress(report, rate));
 
+    RECORD_USER_SCOPE("tweedie::aside");  // of the step
     last = s.finished();
     const auto due = [&](int64_t every) {
       return every > 0 && (last || (!cancel.cancelled() && s.at.step % every == 0));

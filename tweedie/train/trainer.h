@@ -30,6 +30,7 @@ struct TrainSetup {
   DatasetPtr heldout;    ///< may be null: no held-out loss
   LoaderOptions loader;  ///< size, channels, flip and crop; the rest comes from `train`
   std::filesystem::path folder;
+  bool tune = false;  ///< measure how to compute the convolutions, on a CPU, before the first step
 };
 
 /// A look at a training between two steps. The network has the EMA weights while a callback sees
@@ -54,7 +55,8 @@ struct TrainCallbacks {
 
 /// L_simple with AdamW and EMA (DDPM Alg. 1). Everything random is a function of (seed, step) or
 /// (seed, image position), so a run that is killed anywhere and resumed ends with the same bits as
-/// one that is not, on the same device with the same number of threads.
+/// one that is not, on the same device with the same number of threads. How convolutions are
+/// computed is stored too, and stays unless `tune` measures it anew.
 class Trainer {
  public:
   /// Throws Error (user) where options, network, process and data do not fit each other.

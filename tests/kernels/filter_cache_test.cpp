@@ -1,0 +1,143 @@
+#include <thread>
+
+#include "tests/kernels/support.h"
+#include "tweedie/kernels/conv.h"
+
+namespace tweedie {
+namespace {
+
+using testing::noise;
+
+Tensor weight(uint64_t seed) { return noise({24, 20, 3, 3}, seed); }
+Tensor image() { return noise({2, 20, 9, 7}, 100); }
+
+// conv3x3 without autograd. `cache` may be null.
+Tensor convolve(const Tensor& w, FilterCache* cache) {
+  const at::NoGradGuard no_grad;
+  return conv3x3(image(), w, {}, {.cache = cache});
+}
+
+void expect_current(const Tensor& w, FilterCache& cache, const char* what) {
+  EXPECT_TRUE(at::equal(convolve(w, &cache), convolve(w, nullptr))) << what;
+  EXPECT_TRUE(at::equal(convolve(w, &cache), convolve(w, nullptr))) << what << ", again";
+}
+
+bool keeps(FilterCache& cache, const Tensor& w) {
+  const Tensor first = cache.find(w);
+  return cache.find(w).is_same(first);
+}
+
+}  // namespace
+
+TEST(FilterCache, ChangesNothingAndKeepsTheFilter) {
+  FilterCache cache;
+  const Tensor w = weight(1);
+  expect_current(w, cache, "fresh");
+  EXPECT_TRUE(keeps(cache, w));
+  const Tensor last = channels_last(w);
+  expect_current(last, cache, "another layout");
+}
+
+TEST(FilterCache, IsRenewedAfterAChangeInPlace) {
+  FilterCache cache;
+  const Tensor w = weight(1);
+  expect_current(w, cache, "fresh");
+  w.add_(1);
+  expect_current(w, cache, "add_");
+  w.detach().copy_(weight(2));
+  expect_current(w, cache, "copy_ to what shares the memory");
+  w[3][4].zero_();
+  expect_current(w, cache, "a part");
+  at::Tensor parameter = w.detach().clone().requires_grad_();
+  expect_current(parameter, cache, "a parameter");
+  {
+    const at::NoGradGuard no_grad;
+    parameter.mul_(2);
+  }
+  expect_current(parameter, cache, "a parameter changed without autograd");
+}
+
+TEST(FilterCache, IsRenewedForAnotherTensor) {
+  FilterCache cache;
+  Tensor w = weight(1);
+  expect_current(w, cache, "fresh");
+  w.set_data(weight(2));
+  expect_current(w, cache, "set_data");
+  const Tensor other = weight(3);
+  expect_current(other, cache, "another");
+  expect_current(w, cache, "back");
+  expect_current(w.transpose(2, 3), cache, "the same memory read otherwise");
+  const Tensor wide = noise({30, 20, 3, 3}, 4);
+  expect_current(wide.narrow(0, 0, 24), cache, "a part");
+  expect_current(wide.narrow(0, 6, 24), cache, "another part");
+  expect_current(wide, cache, "all");
+}
+
+// As when a weight is freed and the next is given its memory.
+TEST(FilterCache, IsRenewedForAnotherTensorAtTheSameAddress) {
+  FilterCache cache;
+  const Tensor memory = weight(1);
+  const auto at_the_address = [&] { return at::from_blob(memory.data_ptr(), memory.sizes()); };
+  Tensor w = at_the_address();
+  expect_current(w, cache, "first");
+  memory.copy_(weight(2));
+  w.set_data(at_the_address());
+  expect_current(w, cache, "set_data");
+  memory.copy_(weight(3));
+  w = at_the_address();
+  expect_current(w, cache, "another");
+}
+
+TEST(FilterCache, WorksInInferenceMode) {
+  FilterCache cache;
+  const Tensor w = weight(1);
+  expect_current(w, cache, "before");
+  {
+    const c10::InferenceMode inference;
+    expect_current(w, cache, "inside");
+    w.add_(1);
+    expect_current(w, cache, "changed inside");
+    const Tensor born = weight(2);
+    expect_current(born, cache, "born inside");
+    born.add_(1);
+    expect_current(born, cache, "born and changed inside");
+    FilterCache other;
+    other.find(w);
+  }
+  expect_current(w, cache, "after");
+  w.mul_(3);
+  expect_current(w, cache, "changed after");
+}
+
+TEST(FilterCache, IsDroppedByACallWithAutograd) {
+  FilterCache cache;
+  const Tensor w = weight(1).requires_grad_();
+  const Tensor first = cache.find(w);
+  const Tensor y = conv3x3(image(), w, {}, {.cache = &cache});
+  EXPECT_TRUE(at::equal(y, convolve(w, nullptr)));
+  // What changes its memory now need not tell.
+  w.data_ptr<float>()[0] += 1;
+  EXPECT_FALSE(cache.find(w).is_same(first));
+  expect_current(w, cache, "after");
+  cache.drop();
+  expect_current(w, cache, "dropped");
+}
+
+// Each thread has a filter of its own, so that the others' are always being replaced.
+TEST(FilterCache, ServesSeveralThreads) {
+  FilterCache cache;
+  std::atomic<int> wrong = 0;
+  std::vector<std::thread> threads;
+  for (uint64_t t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      const Tensor w = noise({16, 16, 3, 3}, t), expected = FilterCache().find(w);
+      for (int i = 0; i < 2000; ++i) {
+        if (i % 5 == 0) cache.drop();
+        wrong += !at::equal(cache.find(w), expected);
+      }
+    });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong, 0);
+}
+
+}  // namespace tweedie

@@ -1,0 +1,90 @@
+#include "tweedie/kernels/matmul.h"
+
+#include <algorithm>
+
+#include "tweedie/kernels/scratch.h"
+
+// This file is compiled once for each instruction set.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "tweedie/kernels/matmul.cpp"
+#include <hwy/foreach_target.h>
+// After foreach_target.h.
+#include <hwy/highway.h>
+
+#include "tweedie/kernels/gemm-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace tweedie::kernels::HWY_NAMESPACE {
+
+// A part of a row of y before the product is added to it.
+HWY_INLINE void start(const float* bias, const float* residual, int64_t count, float* out) {
+  const D d;
+  const int64_t lanes = hn::Lanes(d);
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) {
+    auto sum = bias ? hn::LoadU(d, bias + i) : hn::Zero(d);
+    if (residual) sum = hn::Add(sum, hn::LoadU(d, residual + i));
+    hn::StoreU(sum, d, out + i);
+  }
+  for (; i < count; ++i) out[i] = (bias ? bias[i] : 0) + (residual ? residual[i] : 0);
+}
+
+void Matmul(const MatmulShape& s, const float* x, const float* packed, const float* bias,
+            const float* residual, float* y, const ParallelFor& parallel) {
+  constexpr int64_t kBlock = 48;     // rows whose x stays in the second-level cache
+  constexpr int64_t kColumns = 128;  // few rows are shared out by columns too
+  const int64_t blocks = (s.rows + kBlock - 1) / kBlock;
+  const int64_t chunks = (s.out + kColumns - 1) / kColumns;
+  parallel(blocks * chunks, [&](int64_t begin, int64_t end) {
+    float* part = scratch(0, kBlock * kPanel);
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t first = item / chunks * kBlock, rows = std::min(kBlock, s.rows - first);
+      const int64_t to = std::min(s.out, (item % chunks + 1) * kColumns);
+      for (int64_t k = item % chunks * kColumns; k < to; k += kPanel) {
+        const int64_t width = std::min(kPanel, s.out - k);
+        const bool whole = width == kPanel;
+        float* out = whole ? y + first * s.out + k : part;
+        const int64_t stride = whole ? s.out : kPanel;
+        for (int64_t r = 0; r < rows; ++r)
+          start(bias ? bias + k : nullptr, residual ? residual + (first + r) * s.out + k : nullptr,
+                width, out + r * stride);
+        multiply({.rows = rows, .depth = s.in}, {x + first * s.in, s.in, 1},
+                 {packed + k * s.in, kPanel}, {out, stride}, true);
+        if (whole) continue;
+        for (int64_t r = 0; r < rows; ++r)
+          std::copy_n(part + r * kPanel, width, y + (first + r) * s.out + k);
+      }
+    }
+  });
+}
+
+}  // namespace tweedie::kernels::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace tweedie::kernels {
+
+HWY_EXPORT(Matmul);
+
+int64_t matmul_weight_size(int64_t in, int64_t out) { return panels_of(out) * kPanel * in; }
+
+void matmul_weights(const float* w, int64_t in, int64_t out, float* packed,
+                    const ParallelFor& parallel) {
+  parallel(panels_of(out), [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      float* to = packed + p * in * kPanel;
+      const int64_t width = std::min(kPanel, out - p * kPanel);
+      if (width < kPanel) std::fill_n(to, in * kPanel, 0.0f);
+      for (int64_t k = 0; k < width; ++k)
+        for (int64_t c = 0; c < in; ++c) to[c * kPanel + k] = w[(p * kPanel + k) * in + c];
+    }
+  });
+}
+
+void matmul(const MatmulShape& shape, const float* x, const float* packed, const float* bias,
+            const float* residual, float* y, const ParallelFor& parallel) {
+  HWY_DYNAMIC_DISPATCH(Matmul)(shape, x, packed, bias, residual, y, parallel);
+}
+
+}  // namespace tweedie::kernels
+#endif
