@@ -14,6 +14,7 @@
 
 #include "tweedie/kernels/adamw.h"
 #include "tweedie/kernels/attention.h"
+#include "tweedie/kernels/matmul.h"
 #include "tweedie/kernels/norm.h"
 #include "tweedie/kernels/winograd.h"
 
@@ -327,6 +328,27 @@ TEST(PlainAttention, OutputAndGradients) {
     expect_close(out, attend(s, at), 1e-6, "out");
     expect_close(dqkv, gradient([&](const Numbers& x) { return dot(attend(s, x), dout); }, at),
                  2e-6, "dqkv");
+  }
+}
+
+// --- linear layers -------------------------------------------------------------------------------
+
+TEST(PlainMatmul, Output) {
+  for (const MatmulShape& s :
+       {MatmulShape{1, 1, 1}, MatmulShape{7, 16, 32}, MatmulShape{50, 5, 150}}) {
+    SCOPED_TRACE(testing::Message() << s.rows << " rows, " << s.in << " -> " << s.out);
+    const Array x = noise(s.rows * s.in, 1), w = noise(s.out * s.in, 2), bias = noise(s.out, 3);
+    const Array residual = noise(s.rows * s.out, 4);
+    Array packed(matmul_weight_size(s.in, s.out)), y(s.rows * s.out);
+    matmul_weights(w.data(), s.in, s.out, packed.data(), in_parts);
+    matmul(s, x.data(), packed.data(), bias.data(), residual.data(), y.data(), in_parts);
+    Numbers sums = residual.numbers();
+    for (int64_t i = 0; i < y.size(); ++i) {
+      const float *row = x.data() + i / s.out * s.in, *column = w.data() + i % s.out * s.in;
+      sums[i] += bias.data()[i % s.out];
+      for (int64_t j = 0; j < s.in; ++j) sums[i] += double(row[j]) * column[j];
+    }
+    expect_close(y, sums, 1e-6, "y");
   }
 }
 

@@ -106,31 +106,6 @@ TEST(SelfAttention, TinyAndZeroMagnitudes) {
   EXPECT_LE(y.abs().max().item<float>(), 1.1e-40);
 }
 
-TEST(SelfAttention, ANaNReachesAllThatSeeIt) {
-  // Of image 1, head 2 (of 3), dim 4, token 17 (of 40, neither first nor last).
-  for (const int64_t part : {0, 1, 2}) {
-    Case c = make({2, 40, 3, 4});
-    c.inputs[0][1][17][part * 12 + 9] = std::nan("");
-    for (const bool autograd : {false, true}) {
-      const at::AutoGradMode mode(autograd);
-      const Tensor y = c.ours(c.inputs).unflatten(2, {3, 4});
-      const Tensor seen = part == 0   ? y[1][17][2]                      // its own query
-                          : part == 1 ? y[1].select(1, 2)                // all queries of the head
-                                      : y[1].select(1, 2).select(1, 1);  // one component
-      EXPECT_TRUE(seen.isnan().all().item<bool>()) << "part " << part;
-      EXPECT_EQ(y.isnan().sum().item<int64_t>(), seen.numel()) << "part " << part;
-    }
-    const Tensor d = differentiate(c.ours, c.inputs, c.dy).gradients[0];
-    EXPECT_TRUE(d[1].isnan().any().item<bool>()) << "part " << part;
-    EXPECT_TRUE(d[0].isfinite().all().item<bool>()) << "part " << part;
-  }
-  Case c = make({2, 40, 3, 4});
-  c.dy[1][17][9] = std::nan("");
-  const Tensor d = differentiate(c.ours, c.inputs, c.dy).gradients[0];
-  EXPECT_TRUE(d[1].select(1, 24 + 9).isnan().all().item<bool>()) << "all its values";
-  EXPECT_TRUE(d[0].isfinite().all().item<bool>());
-}
-
 TEST(SelfAttention, AnInfiniteScoreIsNotSilent) {
   Case c = make({1, 40, 1, 4});
   c.inputs[0][0][5][1] = INFINITY;
@@ -146,15 +121,6 @@ TEST(SelfAttention, TakesAGradientThatIsOneNumber) {
   Case c = make({2, 40, 2, 16});
   c.dy = at::ones({}).expand(c.dy.sizes());
   expect_agreement(c, kTolerance, kOfStock);
-}
-
-TEST(SelfAttention, SecondDerivatives) {
-  for (const Shape& s : {Shape{2, 5, 2, 3}, {1, 1, 1, 4}, {1, 34, 2, 8}}) {
-    const Case c = make(s);
-    expect_finite_differences(c);
-    expect_finite_differences(second_derivatives(c));
-    expect_agreement(second_derivatives(c), 1e-5);
-  }
 }
 
 TEST(SelfAttention, WhatTheKernelIsNotForGoesToLibTorch) {

@@ -88,7 +88,9 @@ TEST(UNet, ComputesTheSameWithAndWithoutAutograd) {
     const Tensor x = noise({2, options.in_channels, 8, 8}), t = at::tensor({3, 500});
     const Tensor with = net->forward(x, t);
     const at::NoGradGuard no_grad;
-    EXPECT_TRUE(at::allclose(with, net->forward(x, t), 1e-5, 1e-6));
+    // The algorithms differ: a kept filter's transform pays for fewer tiles.
+    const Tensor without = net->forward(x, t);
+    EXPECT_LT(((with - without).norm() / with.norm()).item<double>(), 2e-5);
   }
 }
 
