@@ -95,22 +95,23 @@ TEST(UNetKernels, OutputAndGradientsAgreeWithFloat64) {
 TEST(UNetKernels, TrainingFollowsFloat64) {
   for (const UNetOptions& o : {plain(), resampled_by_resnets()}) {
     Pair nets(o);
-    const Tensor x = noise({3, 3, 8, 8}), y = noise({3, 3, 8, 8}, 2);
+    const Tensor x = noise({2, 3, 8, 8}), y = noise(x.sizes(), 2);
+    const Tensor times = at::tensor({3, 999}), classes = at::tensor({0, 4});
     torch::optim::AdamOptions options(2e-3);
     torch::optim::Adam ours(nets.ours->parameters(), options);
     torch::optim::Adam exact(nets.exact->parameters(), options);
     const auto step = [&](UNet& net, torch::optim::Adam& optimiser, at::ScalarType type) {
       optimiser.zero_grad();
-      const Tensor loss = (net->forward(x.to(type), kTimes, kClasses) - y.to(type)).square().mean();
+      const Tensor loss = (net->forward(x.to(type), times, classes) - y.to(type)).square().mean();
       loss.backward();
       optimiser.step();
       return loss.item<double>();
     };
     double first = 0, last = 0;
-    for (int i = 0; i < 40; ++i) {
+    for (int i = 0; i < 24; ++i) {
       last = step(nets.exact, exact, at::kDouble);
       if (i == 0) first = last;
-      EXPECT_NEAR(step(nets.ours, ours, at::kFloat) / last, 1, 1e-3) << "step " << i;
+      EXPECT_NEAR(step(nets.ours, ours, at::kFloat) / last, 1, 1e-4) << "step " << i;
     }
     EXPECT_LT(last, first / 3);
   }

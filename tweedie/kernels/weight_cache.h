@@ -23,7 +23,7 @@ class WeightCache {
   struct Key {
     c10::Storage storage;  // held, so that no other one gets its address
     int64_t offset;
-    uint32_t version;
+    int64_t version;
     std::vector<int64_t> sizes, strides;
     bool operator==(const Key& other) const;
   };
