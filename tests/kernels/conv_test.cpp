@@ -10,16 +10,16 @@ using namespace testing;  // NOLINT: the vocabulary of these tests
 constexpr double kTolerance = 2e-5;  // relative L2: what Winograd's transforms lose
 
 struct Shape {
-  int64_t n, c, k, h, w;  // of the input
+  int64_t n, c, k, h, w;  // of the input, `beside` included
 };
 
 struct Around {
   bool bias = true, norm = false, silu = false, scale_shift = false, upsample = false,
        image_bias = false, residual = false;
-  int64_t groups = 1;
+  int64_t groups = 1, beside = 0;  // channels of `beside`
 };
 
-enum Input { kX, kWeight, kBias, kImageBias, kResidual, kGamma, kBeta, kScale, kShift };
+enum Input { kX, kWeight, kBias, kImageBias, kResidual, kGamma, kBeta, kScale, kShift, kBeside };
 
 std::string describe(const Shape& s, const Around& a) {
   std::string out = fmt::format("{}x{}->{} {}x{}", s.n, s.c, s.k, s.h, s.w);
@@ -29,7 +29,8 @@ std::string describe(const Shape& s, const Around& a) {
                                  {a.scale_shift, " scale_shift"},
                                  {a.upsample, " upsample"},
                                  {a.image_bias, " image_bias"},
-                                 {a.residual, " residual"}})
+                                 {a.residual, " residual"},
+                                 {a.beside > 0, " beside"}})
     if (is) out += name;
   return out;
 }
@@ -39,21 +40,22 @@ Case make(const Shape& s, const Around& a = {}, uint64_t seed = 1) {
   const std::vector<int64_t> sizes{s.n, s.k, scale * s.h, scale * s.w};
   Case c{.what = describe(s, a),
          .names = {"x", "weight", "bias", "image_bias", "residual", "gamma", "beta", "scale",
-                   "shift"}};
+                   "shift", "beside"}};
   const auto add = [&](bool is, at::IntArrayRef of) {
     c.inputs.push_back(is ? noise(of, 10 * seed + c.inputs.size()) : Tensor());
   };
-  add(true, {s.n, s.c, s.h, s.w}), add(true, {s.k, s.c, 3, 3}), add(a.bias, {s.k});
+  add(true, {s.n, s.c - a.beside, s.h, s.w}), add(true, {s.k, s.c, 3, 3}), add(a.bias, {s.k});
   add(a.image_bias, {s.n, s.k}), add(a.residual, sizes), add(a.norm, {s.c}), add(a.norm, {s.c});
   add(a.scale_shift, {s.n, s.c}), add(a.scale_shift, {s.n, s.c});
+  add(a.beside > 0, {s.n, a.beside, s.h, s.w});
   c.dy = noise(sizes, 10 * seed + 9);
   c.ours = [a](const Tensors& t) {
-    ConvExtras e{.upsample = a.upsample, .image_bias = t[kImageBias], .residual = t[kResidual]};
+    ConvExtras e{.beside = t[kBeside], .upsample = a.upsample, .image_bias = t[kImageBias], .residual = t[kResidual]};
     if (a.norm) e.norm = {a.groups, 1e-5, t[kGamma], t[kBeta], a.silu, t[kScale], t[kShift]};
     return conv3x3(t[kX], t[kWeight], t[kBias], e);
   };
   c.reference = [a](const Tensors& t) {
-    Tensor h = t[kX];
+    Tensor h = a.beside > 0 ? at::cat({t[kX], t[kBeside]}, 1) : t[kX];
     const auto over_pixels = [](const Tensor& of) { return of.unsqueeze(-1).unsqueeze(-1); };
     if (a.norm) h = at::group_norm(h, a.groups, t[kGamma], t[kBeta], 1e-5);
     if (a.scale_shift) h = h * (1 + over_pixels(t[kScale])) + over_pixels(t[kShift]);
@@ -72,7 +74,7 @@ void relayout(Case& c, Rng& rng) {
   c.inputs[kWeight] = in_layout(c.inputs[kWeight].contiguous(), pick(rng, 0, 2));
 }
 
-// Every combination of what may be around the convolution.
+// Every combination of what may be around the convolution, every third with an input of two parts.
 std::vector<Around> combinations() {
   std::vector<Around> out;
   for (int i = 0; i < 16; ++i)
@@ -83,6 +85,7 @@ std::vector<Around> combinations() {
                                {.norm = true, .silu = true, .scale_shift = true}}) {
       Around a = norm;
       a.bias = i & 1, a.upsample = i & 2, a.image_bias = i & 4, a.residual = i & 8;
+      if (out.size() % 3 == 1) a.beside = 1;
       out.push_back(a);
     }
   return out;
@@ -94,6 +97,7 @@ const Around kAll{.norm = true,
                   .image_bias = true,
                   .residual = true,
                   .groups = 4};
+const Around kJoined{.norm = true, .silu = true, .residual = true, .groups = 2, .beside = 7};
 Around upsampled(Around a = kAll) {
   a.upsample = true;
   return a;
@@ -119,6 +123,7 @@ TEST(Conv3x3, EveryCombinationOverRandomShapesAndLayouts) {
     for (Around a : combinations()) {
       a.groups = pick(rng, 1, 6);
       const int64_t c = a.groups * pick(rng, 16 / a.groups, 40 / a.groups);
+      if (a.beside > 0) a.beside = pick(rng, 1, c - 1);
       Case of = make({pick(rng, 1, 3), c, pick(rng, 14, 40), pick(rng, 1, 11), pick(rng, 1, 11)}, a,
                      rng.bits());
       relayout(of, rng);
@@ -135,7 +140,7 @@ TEST(Conv3x3, FewAndManyTilesAndChannels) {
                          {1, 512, 256, 5, 5},
                          {7, 16, 290, 4, 5},
                          {1, 130, 16, 1, 17}})
-    for (const Around& a : {Around{}, kAll}) {
+    for (const Around& a : {Around{}, kAll, kJoined}) {
       Around grouped = a;
       grouped.groups = 2;
       expect_agreement(make(s, grouped), kTolerance);
@@ -177,22 +182,25 @@ TEST(Conv3x3, ANaNStaysANaNAndReachesItsNeighboursAlone) {
 }
 
 TEST(Conv3x3, ANaNOfAnyInputIsNotLost) {
-  for (const Around& a : {kAll, upsampled()})
-    for (size_t i = 0; i <= kShift; ++i) {
+  for (const Around& a : {kAll, upsampled(), kJoined})
+    for (size_t i = 0; i <= kBeside; ++i) {
       Case c = make(kOdd, a);
+      if (!c.inputs[i].defined()) continue;
       c.inputs[i].flatten()[5] = std::nan("");
       const Derived d = differentiate(c.ours, c.inputs, c.dy);
       EXPECT_TRUE(d.y.isnan().any().item<bool>()) << c.names[i];
       const Derived stock = differentiate(c.reference, c.inputs, c.dy);
-      for (size_t j = 0; j < c.inputs.size(); ++j)  // nowhere a number where LibTorch has none
+      for (size_t j = 0; j < c.inputs.size(); ++j) {  // nowhere a number where LibTorch has none
+        if (!c.inputs[j].defined()) continue;
         EXPECT_FALSE(
             stock.gradients[j].isnan().logical_and(~d.gradients[j].isnan()).any().item<bool>())
             << c.names[i] << " in the gradient of " << c.names[j];
+      }
     }
 }
 
 TEST(Conv3x3, AnImageDoesNotDependOnItsBatchNorTheResultOnTheThreads) {
-  for (const Around& a : {Around{}, kAll, upsampled()}) {
+  for (const Around& a : {Around{}, kAll, upsampled(), kJoined}) {
     expect_independence(make({5, 40, 33, 14, 14}, a));
     expect_independence(make({2, 16, 140, 44, 37}, a));
   }
@@ -268,6 +276,7 @@ TEST(Conv3x3, WhatThePlanLeavesGoesToTheStockConvolution) {
        {Shape{2, 3, 16, 8, 8}, {2, 16, 3, 7, 9}, {1, 1, 1, 5, 5}, {2, 36, 40, 2, 2}})
     for (Around a : combinations()) {
       a.groups = s.c % 4 == 0 ? 4 : 1;
+      if (s.c == 1) a.beside = 0;
       Case c = make(s, a);
       relayout(c, rng);
       expect_agreement(c, 1e-5);

@@ -32,12 +32,14 @@ struct Case {
                            .silu = silu};
     Tensor mean = at::empty({shape.n, shape.groups}), rstd = at::empty_like(mean);
     y = at::empty_like(x), dx = at::empty_like(x), sums = at::empty({2, shape.n, shape.c});
-    const float* in = x.data_ptr<float>();
+    const Tensor line = at::empty({2, shape.n, shape.c});
+    const Images<const float> in{x.data_ptr<float>()};
     norm_statistics(shape, in, 1e-5f, mean.data_ptr<float>(), rstd.data_ptr<float>(), in_two_parts);
-    norm_apply(shape, p, in, mean.data_ptr<float>(), rstd.data_ptr<float>(), y.data_ptr<float>(),
-               in_two_parts);
+    norm_line(shape, p, mean.data_ptr<float>(), rstd.data_ptr<float>(), line.data_ptr<float>());
+    norm_apply(shape, in, line.data_ptr<float>(), silu, y.data_ptr<float>(), in_two_parts);
     norm_backward(shape, p, in, mean.data_ptr<float>(), rstd.data_ptr<float>(),
-                  dy.data_ptr<float>(), dx.data_ptr<float>(), sums.data_ptr<float>(), in_two_parts);
+                  dy.data_ptr<float>(), dx.data_ptr<float>(), {dx.data_ptr<float>()},
+                  sums.data_ptr<float>(), in_two_parts);
   }
 
   void expect_close(double tolerance) {

@@ -101,6 +101,17 @@ double dot(const Numbers& a, const Array& b) {
 
 constexpr double kWinogradTolerance = 1e-5;
 
+// The last `extra` of every `channels` numbers, and the others.
+std::pair<Array, Array> split(const Array& x, int64_t channels, int64_t extra) {
+  const int64_t pixels = x.size() / channels, own = channels - extra;
+  std::pair<Array, Array> out{Array(pixels * own), Array(pixels * extra)};
+  for (int64_t i = 0; i < x.size(); ++i) {
+    const int64_t p = i / channels, c = i % channels;
+    (c < own ? out.first.data()[p * own + c] : out.second.data()[p * extra + c - own]) = x.data()[i];
+  }
+  return out;
+}
+
 // f(y, x, w) for every product w * x that y sums; w lies [k,3,3,c], a trained network's layout.
 void each_product(const Conv3x3Shape& s, const std::function<void(int64_t, int64_t, int64_t)>& f) {
   const int up = s.scale == ConvScale::kUpsampled, pool = s.scale == ConvScale::kPooled;
@@ -139,7 +150,7 @@ struct Convolution {
     const Array residual = noise(dy.size(), 6);
     Array y(dy.size()), weights(winograd_weight_size(shape.c, shape.k));
     winograd_weights(w.data(), strides(shape.c), shape.c, shape.k, false, weights.data(), in_parts);
-    winograd_conv(shape, x.data(), weights.data(),
+    winograd_conv(shape, {.x = {x.data()}}, weights.data(),
                   {bias.data(), image_bias.data(), residual.data()}, y.data(), in_parts);
     Numbers sums = residual.numbers();
     for (int64_t i = 0; i < y.size(); ++i)
@@ -171,7 +182,7 @@ struct Convolution {
     std::swap(exchanged.c, exchanged.k);
     Array dx(x.size()), weights(winograd_weight_size(back.c, back.k));
     winograd_weights(w.data(), exchanged, back.c, back.k, true, weights.data(), in_parts);
-    winograd_conv(back, dy.data(), weights.data(), {}, dx.data(), in_parts);
+    winograd_conv(back, {.x = {dy.data()}}, weights.data(), {}, dx.data(), in_parts);
     Numbers sums(dx.size());
     each_product(shape, [&](int64_t from, int64_t at, int64_t tap) {
       sums[at] += double(dy.data()[from]) * w.data()[tap];
@@ -206,6 +217,30 @@ TEST(PlainWinograd, OddSizes) {
     conv.expect_input_gradient();
     conv.expect_filter_gradient();
   }
+}
+
+// act(a x + b) of images that lie in two arrays.
+TEST(PlainWinograd, NormalisesOnTheWay) {
+  for (const Conv3x3Shape& s : {Conv3x3Shape{2, 40, 30, 20, 18}, Conv3x3Shape{3, 5, 9, 33, 17},
+                                Conv3x3Shape{100, 2, 3, 17, 5}})
+    for (const int64_t extra : {int64_t{0}, int64_t{1}, s.c - 2})
+      for (const bool silu : {false, true}) {
+        SCOPED_TRACE(testing::Message() << s.h << " rows, " << extra << " beside, SiLU " << silu);
+        const Convolution conv(s);
+        const auto [own, beside] = split(conv.x, s.c, extra);
+        const Array line = noise(2 * s.n * s.c, 4);
+        Array y(conv.dy.size()), weights(winograd_weight_size(s.c, s.k));
+        winograd_weights(conv.w.data(), strides(s.c), s.c, s.k, false, weights.data(), in_parts);
+        winograd_conv(s, {{own.data(), beside.data(), extra}, line.data(), silu}, weights.data(), {},
+                      y.data(), in_parts);
+        Numbers sums(y.size());
+        each_product(s, [&](int64_t to, int64_t at, int64_t tap) {
+          const int64_t i = at / (s.h * s.w * s.c) * s.c + at % s.c;
+          const double z = double(line.data()[i]) * conv.x.data()[at] + line.data()[s.n * s.c + i];
+          sums[to] += (silu ? z / (1 + std::exp(-z)) : z) * conv.w.data()[tap];
+        });
+        expect_close(y, sums, kWinogradTolerance, "y");
+      }
 }
 
 // --- normalisation -------------------------------------------------------------------------------
@@ -248,6 +283,7 @@ TEST(PlainNorm, OutputAndGradients) {
                              NormShape{1, 3, 70, 35}, NormShape{1, 1, 4, 1}})
     for (const bool extras : {false, true}) {
       SCOPED_TRACE(testing::Message() << s.c << " channels, extras " << extras);
+      const int64_t beside = extras ? s.c / 3 : 0;
       const Norm norm{s, extras, extras};
       const NormParameters p{.gamma = norm.gamma.data(),
                              .beta = norm.beta.data(),
@@ -256,17 +292,27 @@ TEST(PlainNorm, OutputAndGradients) {
                              .eps = 1e-5f,
                              .silu = extras};
       Array mean(s.n * s.groups), rstd(mean.size()), sums(2 * s.n * s.c);
-      Array y(norm.x.size()), dx(norm.x.size());
-      norm_statistics(s, norm.x.data(), p.eps, mean.data(), rstd.data(), in_parts);
-      norm_apply(s, p, norm.x.data(), mean.data(), rstd.data(), y.data(), in_parts);
-      norm_backward(s, p, norm.x.data(), mean.data(), rstd.data(), norm.dy.data(), dx.data(),
-                    sums.data(), in_parts);
+      Array y(norm.x.size()), dz(norm.x.size()), line(2 * s.n * s.c);
+      const auto [own, more] = split(norm.x, s.c, beside);
+      Array down(own.size()), dmore(more.size());
+      const Images<const float> in{own.data(), more.data(), beside};
+      norm_statistics(s, in, p.eps, mean.data(), rstd.data(), in_parts);
+      norm_line(s, p, mean.data(), rstd.data(), line.data());
+      norm_apply(s, in, line.data(), p.silu, y.data(), in_parts);
+      norm_backward(s, p, in, mean.data(), rstd.data(), norm.dy.data(), dz.data(),
+                    {down.data(), dmore.data(), beside}, sums.data(), in_parts);
 
       const Numbers x = norm.x.numbers(), gamma = norm.gamma.numbers(), beta = norm.beta.numbers();
       expect_close(y, norm.y(x, gamma, beta), 1e-6, "y");
       const auto loss = [&](const Numbers& x, const Numbers& gamma, const Numbers& beta) {
         return dot(norm.y(x, gamma, beta), norm.dy);
       };
+      Array dx(x.size());
+      for (int64_t i = 0; i < dx.size(); ++i) {
+        const int64_t pixel = i / s.c, c = i % s.c, first = s.c - beside;
+        dx.data()[i] = c < first ? down.data()[pixel * first + c]
+                                 : dmore.data()[pixel * beside + c - first];
+      }
       expect_close(dx, gradient([&](auto& to) { return loss(to, gamma, beta); }, x), 2e-6, "dx");
       // Of each image: the gradients of shift and of gamma (1 + scale).
       Array dgamma(s.c), dbeta(s.c);
@@ -341,7 +387,10 @@ TEST(PlainMatmul, Output) {
     const Array residual = noise(s.rows * s.out, 4);
     Array packed(matmul_weight_size(s.in, s.out)), y(s.rows * s.out);
     matmul_weights(w.data(), s.in, s.out, packed.data(), in_parts);
-    matmul(s, x.data(), packed.data(), bias.data(), residual.data(), y.data(), in_parts);
+    const int64_t extra = s.in / 3;
+    const auto [own, beside] = split(x, s.in, extra);
+    matmul(s, {own.data(), beside.data(), extra}, packed.data(), bias.data(), residual.data(),
+           y.data(), in_parts);
     Numbers sums = residual.numbers();
     for (int64_t i = 0; i < y.size(); ++i) {
       const float *row = x.data() + i / s.out * s.in, *column = w.data() + i % s.out * s.in;

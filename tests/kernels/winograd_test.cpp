@@ -38,7 +38,7 @@ Result run(const Conv3x3Shape& s, const ParallelFor& parallel, Setting setting =
                    weights.data_ptr<float>(), parallel);
   Result out{setting.in_place ? residual : at::full_like(residual, std::nan("")),
              at::full_like(filter, std::nan(""))};
-  winograd_conv(s, x.data_ptr<float>(), weights.data_ptr<float>(),
+  winograd_conv(s, {.x = {x.data_ptr<float>()}}, weights.data_ptr<float>(),
                 {bias.data_ptr<float>(), image_bias.data_ptr<float>(), residual.data_ptr<float>()},
                 out.y.data_ptr<float>(), parallel);
   if (s.scale != ConvScale::kPooled)

@@ -44,8 +44,15 @@ double direct_flop(const Tensor& larger, const Tensor& weight) {
 
 const float* pointer(const Tensor& t) { return t.defined() ? t.data_ptr<float>() : nullptr; }
 
-Tensor run(const Tensor& x, const Tensor& filter, int64_t out, ConvScale scale,
-           const Tensor& bias = {}, const Tensor& image_bias = {}, const Tensor& residual = {}) {
+kernels::ConvInput input_of(const Tensor& x, const Tensor& beside = {}) {
+  if (!beside.defined()) return {.x = {x.data_ptr<float>()}};
+  return {.x = {x.data_ptr<float>(), beside.data_ptr<float>(), beside.size(1)}};
+}
+
+// Convolves `input`, whose first array is x.
+Tensor run(const Tensor& x, const kernels::ConvInput& input, const Tensor& filter, int64_t out,
+           ConvScale scale, const Tensor& bias = {}, const Tensor& image_bias = {},
+           const Tensor& residual = {}) {
   const auto scaled = [&](int64_t side) {
     return scale == ConvScale::kUpsampled ? 2 * side
            : scale == ConvScale::kPooled  ? side / 2
@@ -55,7 +62,8 @@ Tensor run(const Tensor& x, const Tensor& filter, int64_t out, ConvScale scale,
                        x.options().memory_format(at::MemoryFormat::ChannelsLast));
   const Tensor& larger = scale == ConvScale::kUpsampled ? y : x;
   kernels::winograd_conv(
-      shape_of(larger, x.size(1), out, scale), x.data_ptr<float>(), filter.data_ptr<float>(),
+      shape_of(larger, x.size(1) + input.x.beside_channels, out, scale), input,
+      filter.data_ptr<float>(),
       {.bias = pointer(bias), .image_bias = pointer(image_bias), .residual = pointer(residual)},
       y.data_ptr<float>(), kernels::on_torch_threads);
   return y;
@@ -63,12 +71,17 @@ Tensor run(const Tensor& x, const Tensor& filter, int64_t out, ConvScale scale,
 
 Tensor input_gradient(const Tensor& dy, const Tensor& weight, bool upsampled) {
   RECORD_FUNCTION("tweedie::conv3x3_backward", flop(direct_flop(dy, weight)));
-  return run(dy, transformed(weight, true), weight.size(1),
+  return run(dy, input_of(dy), transformed(weight, true), weight.size(1),
              upsampled ? ConvScale::kPooled : ConvScale::kSame);
 }
 
+Tensor joined(const Tensor& x, const Tensor& beside) {
+  return beside.defined() ? at::cat({x, beside}, 1) : x;
+}
+
 Tensor stock(const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvExtras& e) {
-  Tensor h = e.norm ? stock_group_norm(x, *e.norm) : x;
+  Tensor h = joined(x, e.beside);
+  if (e.norm) h = stock_group_norm(h, *e.norm);
   if (e.upsample) h = at::upsample_nearest2d(h, {2 * h.size(2), 2 * h.size(3)}, 2.0, 2.0);
   // A convolution's output is no part of what its backward needs: sums may be taken in place.
   Tensor y = at::conv2d(h, weight, bias, 1, 1);
@@ -77,37 +90,50 @@ Tensor stock(const Tensor& x, const Tensor& weight, const Tensor& bias, const Co
   return y;
 }
 
-// x is channels last.
+// x and `beside` are channels last, and `beside` is there with a normalisation only.
 Tensor compute(const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvExtras& e,
                const Tensor& filter, GroupNormStatistics* statistics) {
-  if (e.norm) *statistics = group_norm_statistics(x, *e.norm);
   const auto plain = [](const Tensor& t) { return t.defined() ? t.contiguous() : t; };
   const auto last = [](const Tensor& t) { return t.defined() ? channels_last(t) : t; };
-  const Tensor h = e.norm ? group_norm_apply(x, *e.norm, *statistics) : x;
+  Tensor from = x, line;
+  kernels::ConvInput input = input_of(x, e.beside);
+  if (e.norm) {
+    *statistics = group_norm_statistics(x, e.beside, *e.norm);
+    if (e.upsample) {
+      from = group_norm_apply(x, e.beside, *e.norm, *statistics);
+      input = input_of(from);
+    } else {
+      line = group_norm_line(*e.norm, *statistics);
+      input.line = line.data_ptr<float>(), input.silu = e.norm->silu;
+    }
+  }
   RECORD_FUNCTION("tweedie::conv3x3", flop((e.upsample ? 4 : 1) * direct_flop(x, weight)));
-  return run(h, filter, weight.size(0), e.upsample ? ConvScale::kUpsampled : ConvScale::kSame,
-             plain(bias), plain(e.image_bias), last(e.residual));
+  return run(from, input, filter, weight.size(0),
+             e.upsample ? ConvScale::kUpsampled : ConvScale::kSame, plain(bias),
+             plain(e.image_bias), last(e.residual));
 }
 
 struct Winograd : torch::autograd::Function<Winograd> {
   // Places of the arguments that are tensors. x is channels last.
-  enum { kX, kWeight, kBias, kImageBias, kResidual, kGamma, kBeta, kScale, kShift, kCount };
+  enum { kX, kWeight, kBeside, kBias, kImageBias, kResidual, kGamma, kBeta, kScale, kShift, kCount };
 
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
-                        const MaybeTensor& bias, const MaybeTensor& image_bias,
-                        const MaybeTensor& residual, const MaybeTensor& gamma,
-                        const MaybeTensor& beta, const MaybeTensor& scale, const MaybeTensor& shift,
-                        const ConvExtras& extras) {
+                        const MaybeTensor& beside, const MaybeTensor& bias,
+                        const MaybeTensor& image_bias, const MaybeTensor& residual,
+                        const MaybeTensor& gamma, const MaybeTensor& beta, const MaybeTensor& scale,
+                        const MaybeTensor& shift, const ConvExtras& extras) {
     int64_t present = 0;
-    int place = kBias;
-    for (const MaybeTensor* t : {&bias, &image_bias, &residual, &gamma, &beta, &scale, &shift})
+    int place = kBeside;
+    for (const MaybeTensor* t :
+         {&beside, &bias, &image_bias, &residual, &gamma, &beta, &scale, &shift})
       present |= int64_t{t->has_value()} << place++;
     ctx->saved_data["present"] = present | 1 << kX | 1 << kWeight;
     GroupNormStatistics statistics;
     const Tensor y =
         compute(x, weight, or_undefined(bias), extras, transformed(weight, false), &statistics);
     ctx->save_for_backward({x, weight, or_undefined(gamma), or_undefined(beta), or_undefined(scale),
-                            or_undefined(shift), statistics.mean, statistics.rstd});
+                            or_undefined(shift), statistics.mean, statistics.rstd,
+                            or_undefined(beside)});
     ctx->saved_data["upsample"] = extras.upsample;
     if (extras.norm) {
       ctx->saved_data["groups"] = extras.norm->groups;
@@ -119,8 +145,8 @@ struct Winograd : torch::autograd::Function<Winograd> {
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
     const variable_list v = ctx->get_saved_variables();
-    const Tensor &x = v[0], &weight = v[1];
-    ConvExtras extras{.upsample = ctx->saved_data["upsample"].toBool()};
+    const Tensor &x = v[0], &weight = v[1], &beside = v[8];
+    ConvExtras extras{.beside = beside, .upsample = ctx->saved_data["upsample"].toBool()};
     if (v[2].defined())
       extras.norm = {ctx->saved_data["groups"].toInt(),
                      ctx->saved_data["eps"].toDouble(),
@@ -143,26 +169,27 @@ struct Winograd : torch::autograd::Function<Winograd> {
       if (wants(kImageBias)) out[kImageBias] = sums;
     }
     if (at::GradMode::is_enabled()) {
-      const variable_list d = derivable_gradients({x, weight, v[2], v[3], v[4], v[5]}, gradients[0],
-                                                  [&] { return stock(x, weight, {}, extras); });
-      out[kX] = d[0], out[kWeight] = d[1];
-      for (int i = 0; i < 4; ++i) out[kGamma + i] = d[2 + i];
+      const variable_list d =
+          derivable_gradients({x, weight, beside, v[2], v[3], v[4], v[5]}, gradients[0],
+                              [&] { return stock(x, weight, {}, extras); });
+      out[kX] = d[0], out[kWeight] = d[1], out[kBeside] = d[2];
+      for (int i = 0; i < 4; ++i) out[kGamma + i] = d[3 + i];
       return out;
     }
     const Tensor dy = channels_last(gradients[0]);
     const GroupNormStatistics statistics{v[6], v[7]};
     if (wants(kWeight)) {
-      const Tensor h = extras.norm ? group_norm_apply(x, *extras.norm, statistics) : x;
+      const Tensor h = extras.norm ? group_norm_apply(x, beside, *extras.norm, statistics) : x;
       RECORD_FUNCTION("tweedie::conv3x3_backward", flop(direct_flop(dy, weight)));
       out[kWeight] = at::empty_like(weight);
       kernels::winograd_filter_gradient(
-          shape_of(dy, x.size(1), dy.size(1),
+          shape_of(dy, h.size(1), dy.size(1),
                    extras.upsample ? ConvScale::kUpsampled : ConvScale::kSame),
           h.data_ptr<float>(), dy.data_ptr<float>(), out[kWeight].data_ptr<float>(),
           strides_of(weight, 0, 1), kernels::on_torch_threads);
     }
-    const bool norm = extras.norm && (wants(kX) || wants(kGamma) || wants(kBeta) || wants(kScale) ||
-                                      wants(kShift));
+    const bool norm = extras.norm && (wants(kX) || wants(kBeside) || wants(kGamma) ||
+                                      wants(kBeta) || wants(kScale) || wants(kShift));
     if (!norm && !wants(kX)) return out;
     const Tensor dh = input_gradient(dy, weight, extras.upsample);
     if (!norm) {
@@ -170,8 +197,8 @@ struct Winograd : torch::autograd::Function<Winograd> {
       return out;
     }
     const GroupNormGradients g =
-        group_norm_gradients(x, *extras.norm, statistics, dh, /*reuse=*/true);
-    out[kX] = g.x, out[kGamma] = g.weight, out[kBeta] = g.bias, out[kScale] = g.scale;
+        group_norm_gradients(x, beside, *extras.norm, statistics, dh, /*reuse=*/true);
+    out[kX] = g.x, out[kBeside] = g.beside, out[kGamma] = g.weight, out[kBeta] = g.bias, out[kScale] = g.scale;
     out[kShift] = g.shift;
     return out;
   }
@@ -195,31 +222,40 @@ ConvPlan plan_conv3x3(const ConvShape& s) {
 }
 
 Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvExtras& e) {
+  const int64_t in = weight.size(1);
   const auto plan = [&] {
     const int64_t scale = e.upsample ? 2 : 1;
-    const ConvShape shape{x.size(1), weight.size(0), scale * x.size(2), scale * x.size(3)};
+    const ConvShape shape{in, weight.size(0), scale * x.size(2), scale * x.size(3)};
     if (e.plans)
       if (const auto found = e.plans->find(shape); found != e.plans->end()) return found->second;
     return e.cache && !at::GradMode::is_enabled() ? plan_kept_conv3x3(shape) : plan_conv3x3(shape);
   };
-  const bool ours = runs_on_kernels(x) && runs_on_kernels(weight) && weight.size(1) == x.size(1) &&
-                    weight.size(2) == 3 && weight.size(3) == 3 && plan() == ConvPlan::kWinograd;
-  if (!ours) {
+  const bool ours = runs_on_kernels(x) && runs_on_kernels(weight) && weight.size(2) == 3 &&
+                    weight.size(3) == 3 && plan() == ConvPlan::kWinograd;
+  const int64_t extra = e.beside.defined() ? e.beside.size(1) : 0;
+  if (extra > 0 && !(ours && e.norm && runs_on_kernels(e.beside))) {
+    ConvExtras rest = e;
+    rest.beside.reset();
+    return conv3x3(joined(x, e.beside), weight, bias, rest);
+  }
+  if (!ours || x.size(1) + extra != in) {
     if (!e.norm || !runs_on_kernels(x)) return stock(x, weight, bias, e);
     ConvExtras rest = e;
     rest.norm.reset();
     return stock(group_norm(x, *e.norm), weight, bias, rest);
   }
+  ConvExtras last = e;
+  if (extra > 0) last.beside = channels_last(e.beside);
   if (!at::GradMode::is_enabled()) {
     GroupNormStatistics statistics;
     const Tensor filter = e.cache ? e.cache->find(weight) : transformed(weight, false);
-    return compute(channels_last(x), weight, bias, e, filter, &statistics);
+    return compute(channels_last(x), weight, bias, last, filter, &statistics);
   }
   if (e.cache) e.cache->drop();  // the filter is about to change
   const GroupNormArgs none{}, &n = e.norm ? *e.norm : none;
-  return Winograd::apply(channels_last(x), weight, maybe(bias), maybe(e.image_bias),
-                         maybe(e.residual), maybe(n.weight), maybe(n.bias), maybe(n.scale),
-                         maybe(n.shift), e);
+  return Winograd::apply(channels_last(x), weight, maybe(last.beside), maybe(bias),
+                         maybe(e.image_bias), maybe(e.residual), maybe(n.weight), maybe(n.bias),
+                         maybe(n.scale), maybe(n.shift), last);
 }
 
 }  // namespace tweedie

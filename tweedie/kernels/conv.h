@@ -42,6 +42,7 @@ class FilterCache : public WeightCache {
 
 /// What is done around the convolution, in the same pass.
 struct ConvExtras {
+  Tensor beside;                      ///< further channels of x; [x, beside] is the input
   std::optional<GroupNormArgs> norm;  ///< of the input, before; the result of it is never kept
   bool upsample = false;              ///< every pixel of the input counts as 2x2 equal ones, before
   Tensor image_bias;                  ///< [N,out], added; may be undefined
@@ -50,7 +51,7 @@ struct ConvExtras {
   const ConvPlans* plans = nullptr;   ///< null: plan_conv3x3
 };
 
-/// x [N,in,H,W], weight [out,in,3,3], bias [out] or undefined -> [N,out,H,W], twice the size if
+/// x [N,in,H,W] without the channels of `beside`, weight [out,in,3,3], bias [out] or undefined -> [N,out,H,W], twice the size if
 /// upsampled. By Winograd where the plan says so and runs_on_kernels(x); everything else by
 /// at::conv2d, and so are second derivatives.
 Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias,

@@ -14,8 +14,15 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-kernels::NormShape shape_of(const Tensor& x, const GroupNormArgs& args) {
-  return {x.size(0), x.numel() / (x.size(0) * x.size(1)), x.size(1), args.groups};
+kernels::NormShape shape_of(const Tensor& x, const Tensor& beside, const GroupNormArgs& args) {
+  const int64_t extra = beside.defined() ? beside.size(1) : 0;
+  return {x.size(0), x.numel() / (x.size(0) * x.size(1)), x.size(1) + extra, args.groups};
+}
+
+template <class T>
+kernels::Images<T> images(const Tensor& x, const Tensor& beside) {
+  if (!beside.defined()) return {x.data_ptr<float>()};
+  return {x.data_ptr<float>(), beside.data_ptr<float>(), beside.size(1)};
 }
 
 // Contiguous copies live as long as the pointers to them.
@@ -40,12 +47,12 @@ struct Fused : torch::autograd::Function<Fused> {
                         int64_t groups, double eps, bool silu) {
     const GroupNormArgs args{
         groups, eps, weight, bias, silu, or_undefined(scale), or_undefined(shift)};
-    const GroupNormStatistics s = group_norm_statistics(x, args);
+    const GroupNormStatistics s = group_norm_statistics(x, {}, args);
     ctx->save_for_backward({x, weight, bias, args.scale, args.shift, s.mean, s.rstd});
     ctx->saved_data["groups"] = groups;
     ctx->saved_data["eps"] = eps;
     ctx->saved_data["silu"] = silu;
-    return group_norm_apply(x, args, s);
+    return group_norm_apply(x, {}, args, s);
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
@@ -63,7 +70,7 @@ struct Fused : torch::autograd::Function<Fused> {
                                 [&] { return stock_group_norm(v[0], args); });
     } else {
       const GroupNormGradients g =
-          group_norm_gradients(v[0], args, {v[5], v[6]}, gradients[0], /*reuse=*/false);
+          group_norm_gradients(v[0], {}, args, {v[5], v[6]}, gradients[0], /*reuse=*/false);
       out = {g.x, g.weight, g.bias, g.scale, g.shift};
     }
     out.resize(8);
@@ -80,38 +87,56 @@ bool runs_on_kernels(const Tensor& x) {
 
 Tensor channels_last(const Tensor& x) { return x.contiguous(at::MemoryFormat::ChannelsLast); }
 
-GroupNormStatistics group_norm_statistics(const Tensor& x, const GroupNormArgs& args) {
+GroupNormStatistics group_norm_statistics(const Tensor& x, const Tensor& beside,
+                                          const GroupNormArgs& args) {
   RECORD_FUNCTION("tweedie::group_norm_statistics", flop(0));
   const Tensor mean = at::empty({x.size(0), args.groups}, x.options()), rstd = at::empty_like(mean);
-  kernels::norm_statistics(shape_of(x, args), x.data_ptr<float>(), static_cast<float>(args.eps),
-                           mean.data_ptr<float>(), rstd.data_ptr<float>(),
-                           kernels::on_torch_threads);
+  kernels::norm_statistics(shape_of(x, beside, args), images<const float>(x, beside),
+                           static_cast<float>(args.eps), mean.data_ptr<float>(),
+                           rstd.data_ptr<float>(), kernels::on_torch_threads);
   return {mean, rstd};
 }
 
-Tensor group_norm_apply(const Tensor& x, const GroupNormArgs& args, const GroupNormStatistics& s) {
-  RECORD_FUNCTION("tweedie::group_norm", flop(0));
+Tensor group_norm_line(const GroupNormArgs& args, const GroupNormStatistics& s) {
   const Pointers p(args);
-  Tensor y = at::empty_like(x);
-  kernels::norm_apply(shape_of(x, args), p.parameters, x.data_ptr<float>(),
-                      s.mean.data_ptr<float>(), s.rstd.data_ptr<float>(), y.data_ptr<float>(),
+  const int64_t n = s.mean.size(0), c = args.weight.size(0);
+  Tensor line = at::empty({2, n, c}, s.mean.options());
+  kernels::norm_line({n, 0, c, args.groups}, p.parameters, s.mean.data_ptr<float>(),
+                     s.rstd.data_ptr<float>(), line.data_ptr<float>());
+  return line;
+}
+
+Tensor group_norm_apply(const Tensor& x, const Tensor& beside, const GroupNormArgs& args,
+                        const GroupNormStatistics& s) {
+  RECORD_FUNCTION("tweedie::group_norm", flop(0));
+  const kernels::NormShape shape = shape_of(x, beside, args);
+  Tensor y = at::empty({x.size(0), shape.c, x.size(2), x.size(3)},
+                       x.options().memory_format(at::MemoryFormat::ChannelsLast));
+  kernels::norm_apply(shape, images<const float>(x, beside),
+                      group_norm_line(args, s).data_ptr<float>(), args.silu, y.data_ptr<float>(),
                       kernels::on_torch_threads);
   return y;
 }
 
-GroupNormGradients group_norm_gradients(const Tensor& x, const GroupNormArgs& args,
-                                        const GroupNormStatistics& s, const Tensor& dy_any,
-                                        bool reuse) {
+GroupNormGradients group_norm_gradients(const Tensor& x, const Tensor& beside,
+                                        const GroupNormArgs& args, const GroupNormStatistics& s,
+                                        const Tensor& dy_any, bool reuse) {
   RECORD_FUNCTION("tweedie::group_norm_backward", flop(0));
   const Pointers p(args);
+  const kernels::NormShape shape = shape_of(x, beside, args);
   const Tensor dy = channels_last(dy_any);
-  const Tensor sums = at::empty({2, x.size(0), x.size(1)}, x.options());
+  const Tensor dz_all = reuse || !dy.is_same(dy_any) ? dy : at::empty_like(dy);
+  const Tensor sums = at::empty({2, shape.n, shape.c}, x.options());
   GroupNormGradients out;
-  out.x = reuse || !dy.is_same(dy_any) ? dy : at::empty_like(x);
-  kernels::norm_backward(shape_of(x, args), p.parameters, x.data_ptr<float>(),
+  if (beside.defined()) {
+    out.x = at::empty_like(x), out.beside = at::empty_like(beside);
+  } else {
+    out.x = dz_all;
+  }
+  kernels::norm_backward(shape, p.parameters, images<const float>(x, beside),
                          s.mean.data_ptr<float>(), s.rstd.data_ptr<float>(), dy.data_ptr<float>(),
-                         out.x.data_ptr<float>(), sums.data_ptr<float>(),
-                         kernels::on_torch_threads);
+                         dz_all.data_ptr<float>(), images<float>(out.x, out.beside),
+                         sums.data_ptr<float>(), kernels::on_torch_threads);
   const Tensor dz = sums[0], dz_x = sums[1];
   if (!args.scale.defined()) {
     out.weight = dz_x.sum(0), out.bias = dz.sum(0);
@@ -137,7 +162,8 @@ Tensor stock_group_norm(const Tensor& x, const GroupNormArgs& args) {
 Tensor group_norm(const Tensor& x, const GroupNormArgs& a) {
   if (!runs_on_kernels(x) || a.weight.scalar_type() != at::kFloat) return stock_group_norm(x, a);
   const Tensor last = channels_last(x);
-  if (!at::GradMode::is_enabled()) return group_norm_apply(last, a, group_norm_statistics(last, a));
+  if (!at::GradMode::is_enabled()) 
+    return group_norm_apply(last, {}, a, group_norm_statistics(last, {}, a));
   return Fused::apply(last, a.weight, a.bias, maybe(a.scale), maybe(a.shift), a.groups, a.eps,
                       a.silu);
 }

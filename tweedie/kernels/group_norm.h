@@ -28,18 +28,24 @@ Tensor channels_last(const Tensor& x);
 
 // --- the parts, for functions that fuse more --------------------------------------------------
 
+// `beside`, if defined, holds further channels of x: [x, beside] is normalised as one.
+
 struct GroupNormStatistics {
   Tensor mean, rstd;  ///< [N,groups]
 };
-GroupNormStatistics group_norm_statistics(const Tensor& x, const GroupNormArgs& args);
-Tensor group_norm_apply(const Tensor& x, const GroupNormArgs& args,
+GroupNormStatistics group_norm_statistics(const Tensor& x, const Tensor& beside,
+                                          const GroupNormArgs& args);
+/// What x is multiplied with and what is added then, before the activation: [2,N,C].
+Tensor group_norm_line(const GroupNormArgs& args, const GroupNormStatistics& statistics);
+Tensor group_norm_apply(const Tensor& x, const Tensor& beside, const GroupNormArgs& args,
                         const GroupNormStatistics& statistics);
 
 struct GroupNormGradients {
-  Tensor x, weight, bias, scale, shift;
+  Tensor x, beside, weight, bias, scale, shift;
 };
 /// From the gradient `dy` of the result, which is overwritten if `reuse`.
-GroupNormGradients group_norm_gradients(const Tensor& x, const GroupNormArgs& args,
+GroupNormGradients group_norm_gradients(const Tensor& x, const Tensor& beside,
+                                        const GroupNormArgs& args,
                                         const GroupNormStatistics& statistics, const Tensor& dy,
                                         bool reuse);
 

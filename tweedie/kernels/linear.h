@@ -6,10 +6,11 @@
 
 namespace tweedie {
 
-/// x [...,in] -> x w' + bias + residual [...,out]; w is `weights` [out_i,in] one below the other,
-/// and bias so too; the residual may be undefined. Without autograd in float32 on a CPU by
+/// [x, beside] w' + bias + residual [...,out]; x [...,in] without the features of `beside`, which
+/// may be undefined; w is `weights` [out_i,in] one below the other, and bias so too; the residual
+/// may be undefined. Without autograd in float32 on a CPU by
 /// kernels/matmul.h with what `cache` keeps; everything else by at::linear.
-Tensor linear(const Tensor& x, at::ArrayRef<Tensor> weights, at::ArrayRef<Tensor> biases,
-              const Tensor& residual, WeightCache& cache);
+Tensor linear(const Tensor& x, const Tensor& beside, at::ArrayRef<Tensor> weights,
+              at::ArrayRef<Tensor> biases, const Tensor& residual, WeightCache& cache);
 
 }  // namespace tweedie

@@ -29,11 +29,11 @@ HWY_INLINE void start(const float* bias, const float* residual, int64_t count, f
   for (; i < count; ++i) out[i] = (bias ? bias[i] : 0) + (residual ? residual[i] : 0);
 }
 
-void Matmul(const MatmulShape& s, const float* x, const float* packed, const float* bias,
-            const float* residual, float* y, const ParallelFor& parallel) {
+void Matmul(const MatmulShape& s, const Images<const float>& x, const float* packed,
+            const float* bias, const float* residual, float* y, const ParallelFor& parallel) {
   constexpr int64_t kBlock = 48;     // rows whose x stays in the second-level cache
   constexpr int64_t kColumns = 128;  // few rows are shared out by columns too
-  const int64_t blocks = (s.rows + kBlock - 1) / kBlock;
+  const int64_t blocks = (s.rows + kBlock - 1) / kBlock, own = s.in - x.beside_channels;
   const int64_t chunks = (s.out + kColumns - 1) / kColumns;
   parallel(blocks * chunks, [&](int64_t begin, int64_t end) {
     float* part = scratch(0, kBlock * kPanel);
@@ -48,8 +48,12 @@ void Matmul(const MatmulShape& s, const float* x, const float* packed, const flo
         for (int64_t r = 0; r < rows; ++r)
           start(bias ? bias + k : nullptr, residual ? residual + (first + r) * s.out + k : nullptr,
                 width, out + r * stride);
-        multiply({.rows = rows, .depth = s.in}, {x + first * s.in, s.in, 1},
-                 {packed + k * s.in, kPanel}, {out, stride}, true);
+        const auto add = [&](const float* from, int64_t depth, int64_t before) {
+          multiply({.rows = rows, .depth = depth}, {from + first * depth, depth, 1},
+                   {packed + k * s.in + before * kPanel, kPanel}, {out, stride}, true);
+        };
+        add(x.data, own, 0);
+        if (own < s.in) add(x.beside, s.in - own, own);
         if (whole) continue;
         for (int64_t r = 0; r < rows; ++r)
           std::copy_n(part + r * kPanel, width, y + (first + r) * s.out + k);
@@ -81,8 +85,8 @@ void matmul_weights(const float* w, int64_t in, int64_t out, float* packed,
   });
 }
 
-void matmul(const MatmulShape& shape, const float* x, const float* packed, const float* bias,
-            const float* residual, float* y, const ParallelFor& parallel) {
+void matmul(const MatmulShape& shape, const Images<const float>& x, const float* packed,
+            const float* bias, const float* residual, float* y, const ParallelFor& parallel) {
   HWY_DYNAMIC_DISPATCH(Matmul)(shape, x, packed, bias, residual, y, parallel);
 }
 

@@ -3,11 +3,12 @@
 #pragma once
 #include <cstdint>
 
+#include "tweedie/kernels/images.h"
 #include "tweedie/kernels/parallel.h"
 
 namespace tweedie::kernels {
 
-/// x [rows,in], y [rows,out].
+/// x [rows,in], perhaps of two arrays, y [rows,out].
 struct MatmulShape {
   int64_t rows, in, out;
 };
@@ -20,7 +21,7 @@ void matmul_weights(const float* w, int64_t in, int64_t out, float* packed,
                     const ParallelFor& parallel);
 
 /// `bias` [out] and `residual` [rows,out] may be null; the residual may be y itself.
-void matmul(const MatmulShape& shape, const float* x, const float* packed, const float* bias,
-            const float* residual, float* y, const ParallelFor& parallel);
+void matmul(const MatmulShape& shape, const Images<const float>& x, const float* packed,
+            const float* bias, const float* residual, float* y, const ParallelFor& parallel);
 
 }  // namespace tweedie::kernels

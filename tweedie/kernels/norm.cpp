@@ -10,10 +10,10 @@
 #define HWY_TARGET_INCLUDE "tweedie/kernels/norm.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target.h.
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
 #include "tweedie/kernels/partial-inl.h"
+#include "tweedie/kernels/silu-inl.h"
 
 #ifndef TWEEDIE_KERNELS_NORM_ONCE
 #define TWEEDIE_KERNELS_NORM_ONCE
@@ -39,21 +39,23 @@ struct Part {
   int64_t n, first, width;
 };
 
-// One line: y = act(a x + b), for each channel of a part.
-struct Line {
-  std::vector<float> a, b;
+// The channels of a part that lie in one array.
+template <class T>
+struct Segment {
+  int64_t from, width;  // among the part's
+  T* data;              // of the image's first pixel
+  int64_t stride;       // from pixel to pixel
 };
 
-inline void find_line(const NormShape& s, const NormParameters& p, const Parts& parts,
-                      const Part& part, const float* mean, const float* rstd, Line& line) {
-  line.a.resize(part.width), line.b.resize(part.width);
-  for (int64_t i = 0; i < part.width; ++i) {
-    const int64_t c = part.first + i, g = part.n * s.groups + c / parts.per_group;
-    const float scale = p.scale ? 1 + p.scale[part.n * s.c + c] : 1;
-    const float shift = p.shift ? p.shift[part.n * s.c + c] : 0;
-    line.a[i] = rstd[g] * p.gamma[c] * scale;
-    line.b[i] = (p.beta[c] - mean[g] * rstd[g] * p.gamma[c]) * scale + shift;
-  }
+template <class T, class Body>
+void each_segment(const NormShape& s, const Images<T>& x, const Part& part, Body&& body) {
+  const int64_t extra = x.beside_channels, own = s.c - extra;
+  const int64_t here = std::clamp<int64_t>(own - part.first, 0, part.width);
+  if (here > 0)
+    body(Segment<T>{0, here, x.data + part.n * s.pixels * own + part.first, own});
+  if (here < part.width)
+    body(Segment<T>{here, part.width - here,
+                    x.beside + part.n * s.pixels * extra + part.first + here - own, extra});
 }
 
 }  // namespace tweedie::kernels
@@ -93,36 +95,44 @@ HWY_INLINE void each_round(int64_t pixels, int64_t width, Body&& body) {
   }
 }
 
-void Statistics(const NormShape& s, const float* x, float eps, float* mean, float* rstd,
-                const ParallelFor& parallel) {
+// The lanes, of which there are `count`, added to sums.
+HWY_INLINE void add_lanes(V v, int64_t count, double* sums) {
+  HWY_ALIGN float lanes[16];
+  hn::Store(v, D(), lanes);
+  for (int64_t l = 0; l < std::min<int64_t>(count, hn::Lanes(D())); ++l) sums[l] += lanes[l];
+}
+
+void Statistics(const NormShape& s, const Images<const float>& x, float eps, float* mean,
+                float* rstd, const ParallelFor& parallel) {
   const Parts parts(s);
   parallel(parts.count, [&](int64_t begin, int64_t end) {
     std::vector<double> sum(parts.width), square(parts.width);
+    std::vector<float> origin(parts.width);
     for (int64_t index = begin; index < end; ++index) {
       const Part part(s, parts, index);
-      // Distances from the first pixel, so that a large mean cancels nothing.
-      const float* image = x + part.n * s.pixels * s.c + part.first;
       std::fill(sum.begin(), sum.end(), 0), std::fill(square.begin(), square.end(), 0);
-      each_round(s.pixels, part.width, [&](int64_t from, int64_t to, int64_t i, auto load, auto) {
-        const D d;
-        const V origin = load(image + i);
-        V one = hn::Zero(d), two = hn::Zero(d);
-        for (int64_t p = from; p < to; ++p) {
-          const V v = hn::Sub(load(image + p * s.c + i), origin);
-          one = hn::Add(one, v), two = hn::MulAdd(v, v, two);
-        }
-        HWY_ALIGN float a[16], b[16];
-        hn::Store(one, d, a), hn::Store(two, d, b);
-        const int64_t lanes = std::min<int64_t>(hn::Lanes(d), part.width - i);
-        for (int64_t l = 0; l < lanes; ++l) sum[i + l] += a[l], square[i + l] += b[l];
+      each_segment(s, x, part, [&](const auto& g) {
+        // Distances from the first pixel, so that a large mean cancels nothing.
+        std::copy_n(g.data, g.width, origin.data() + g.from);
+        each_round(s.pixels, g.width, [&](int64_t from, int64_t to, int64_t i, auto load, auto) {
+          const D d;
+          const V first = load(g.data + i);
+          V one = hn::Zero(d), two = hn::Zero(d);
+          for (int64_t p = from; p < to; ++p) {
+            const V v = hn::Sub(load(g.data + p * g.stride + i), first);
+            one = hn::Add(one, v), two = hn::MulAdd(v, v, two);
+          }
+          add_lanes(one, g.width - i, sum.data() + g.from + i);
+          add_lanes(two, g.width - i, square.data() + g.from + i);
+        });
       });
       const double pixels = double(s.pixels), count = pixels * double(parts.per_group);
       for (int64_t i = 0; i < part.width; i += parts.per_group) {
         double m = 0, m2 = 0;
-        for (int64_t j = i; j < i + parts.per_group; ++j) m += image[j] + sum[j] / pixels;
+        for (int64_t j = i; j < i + parts.per_group; ++j) m += origin[j] + sum[j] / pixels;
         m /= double(parts.per_group);
         for (int64_t j = i; j < i + parts.per_group; ++j) {
-          const double away = image[j] + sum[j] / pixels - m;
+          const double away = origin[j] + sum[j] / pixels - m;
           m2 += square[j] - sum[j] * sum[j] / pixels + pixels * away * away;
         }
         const int64_t g = part.n * s.groups + (part.first + i) / parts.per_group;
@@ -133,34 +143,28 @@ void Statistics(const NormShape& s, const float* x, float eps, float* mean, floa
   });
 }
 
-HWY_INLINE V sigmoid(V z) {
-  const D d;
-  const V one = hn::Set(d, 1);
-  // Beyond this exp() overflows to a NaN in the product below.
-  return hn::Div(one, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(z), hn::Set(d, 88)))));
-}
-
-void Apply(const NormShape& s, const NormParameters& parameters, const float* x, const float* mean,
-           const float* rstd, float* y, const ParallelFor& parallel) {
+void Apply(const NormShape& s, const Images<const float>& x, const float* line, bool with_silu,
+           float* y, const ParallelFor& parallel) {
   const Parts parts(s);
   parallel(parts.count, [&](int64_t begin, int64_t end) {
-    Line line;
     for (int64_t index = begin; index < end; ++index) {
       const Part part(s, parts, index);
-      find_line(s, parameters, parts, part, mean, rstd, line);
-      const int64_t base = part.n * s.pixels * s.c + part.first;
+      const float* a = line + part.n * s.c + part.first;
+      const float* b = a + s.n * s.c;
+      float* out = y + part.n * s.pixels * s.c + part.first;
       const auto pass = [&](auto act) {
-        each_round(s.pixels, part.width,
-                   [&](int64_t from, int64_t to, int64_t i, auto load, auto store) {
-                     const V a = load(line.a.data() + i), b = load(line.b.data() + i);
-                     for (int64_t p = from; p < to; ++p) {
-                       const int64_t at = base + p * s.c + i;
-                       store(act(hn::MulAdd(a, load(x + at), b)), y + at);
-                     }
-                   });
+        each_segment(s, x, part, [&](const auto& g) {
+          each_round(s.pixels, g.width,
+                     [&](int64_t from, int64_t to, int64_t i, auto load, auto store) {
+                       const V va = load(a + g.from + i), vb = load(b + g.from + i);
+                       for (int64_t p = from; p < to; ++p)
+                         store(act(hn::MulAdd(va, load(g.data + p * g.stride + i), vb)),
+                               out + p * s.c + g.from + i);
+                     });
+        });
       };
-      if (parameters.silu) {
-        pass([](V z) { return hn::Mul(z, sigmoid(z)); });
+      if (with_silu) {
+        pass([](V z) { return silu(z); });
       } else {
         pass([](V z) { return z; });
       }
@@ -168,41 +172,43 @@ void Apply(const NormShape& s, const NormParameters& parameters, const float* x,
   });
 }
 
-void Backward(const NormShape& s, const NormParameters& parameters, const float* x,
-              const float* mean, const float* rstd, const float* dy, float* dx, float* sums,
-              const ParallelFor& parallel) {
+void Backward(const NormShape& s, const NormParameters& parameters, const Images<const float>& x,
+              const float* mean, const float* rstd, const float* dy, float* dz,
+              const Images<float>& dx, float* sums, const ParallelFor& parallel) {
   const Parts parts(s);
+  std::vector<float> line(2 * s.n * s.c);
+  norm_line(s, parameters, mean, rstd, line.data());
   parallel(parts.count, [&](int64_t begin, int64_t end) {
     const D d;
-    Line line;
     std::vector<double> sum(parts.width), product(parts.width);
     std::vector<float> k0(parts.width), k1(parts.width), k2(parts.width);
     for (int64_t index = begin; index < end; ++index) {
       const Part part(s, parts, index);
-      find_line(s, parameters, parts, part, mean, rstd, line);
+      const float* a = line.data() + part.n * s.c + part.first;
+      const float* b = a + s.n * s.c;
       const int64_t base = part.n * s.pixels * s.c + part.first;
       std::fill(sum.begin(), sum.end(), 0), std::fill(product.begin(), product.end(), 0);
-      // dz into dx, and its sums. x - mean stands for x_hat until the end.
+      // dz and its sums. x - mean stands for x_hat until the end.
       for (int64_t i = 0; i < part.width; ++i)
         k0[i] = mean[part.n * s.groups + (part.first + i) / parts.per_group];
       const auto first_pass = [&](auto gradient) {
-        each_round(s.pixels, part.width,
-                   [&](int64_t from, int64_t to, int64_t i, auto load, auto store) {
-                     const V a = load(line.a.data() + i), b = load(line.b.data() + i);
-                     const V m = load(k0.data() + i);
-                     V one = hn::Zero(d), two = hn::Zero(d);
-                     for (int64_t p = from; p < to; ++p) {
-                       const int64_t at = base + p * s.c + i;
-                       const V v = load(x + at);
-                       const V dz = hn::Mul(load(dy + at), gradient(hn::MulAdd(a, v, b)));
-                       store(dz, dx + at);
-                       one = hn::Add(one, dz), two = hn::MulAdd(dz, hn::Sub(v, m), two);
-                     }
-                     HWY_ALIGN float o[16], t[16];
-                     hn::Store(one, d, o), hn::Store(two, d, t);
-                     const int64_t lanes = std::min<int64_t>(hn::Lanes(d), part.width - i);
-                     for (int64_t l = 0; l < lanes; ++l) sum[i + l] += o[l], product[i + l] += t[l];
-                   });
+        each_segment(s, x, part, [&](const auto& g) {
+          each_round(s.pixels, g.width,
+                     [&](int64_t from, int64_t to, int64_t i, auto load, auto store) {
+                       const V va = load(a + g.from + i), vb = load(b + g.from + i);
+                       const V m = load(k0.data() + g.from + i);
+                       V one = hn::Zero(d), two = hn::Zero(d);
+                       for (int64_t p = from; p < to; ++p) {
+                         const int64_t at = base + p * s.c + g.from + i;
+                         const V v = load(g.data + p * g.stride + i);
+                         const V vdz = hn::Mul(load(dy + at), gradient(hn::MulAdd(va, v, vb)));
+                         store(vdz, dz + at);
+                         one = hn::Add(one, vdz), two = hn::MulAdd(vdz, hn::Sub(v, m), two);
+                       }
+                       add_lanes(one, g.width - i, sum.data() + g.from + i);
+                       add_lanes(two, g.width - i, product.data() + g.from + i);
+                     });
+        });
       };
       if (parameters.silu) {
         first_pass([](V z) {
@@ -220,26 +226,35 @@ void Backward(const NormShape& s, const NormParameters& parameters, const float*
         const double r = rstd[g];
         double m1 = 0, m2 = 0;
         for (int64_t j = i; j < i + parts.per_group; ++j) {
-          m1 += double(line.a[j]) * sum[j];  // a = rstd w
-          m2 += double(line.a[j]) * product[j] * r;
+          m1 += double(a[j]) * sum[j];  // a = rstd w
+          m2 += double(a[j]) * product[j] * r;
           sums[part.n * s.c + part.first + j] = float(sum[j]);
           sums[(s.n + part.n) * s.c + part.first + j] = float(product[j] * r);
         }
         m1 /= count, m2 /= count;
         for (int64_t j = i; j < i + parts.per_group; ++j) {
-          k0[j] = line.a[j];
+          k0[j] = a[j];
           k2[j] = float(-m2 * r);
           k1[j] = float(-m1 + m2 * r * mean[g]);
         }
       }
-      each_round(
-          s.pixels, part.width, [&](int64_t from, int64_t to, int64_t i, auto load, auto store) {
-            const V c0 = load(k0.data() + i), c1 = load(k1.data() + i), c2 = load(k2.data() + i);
-            for (int64_t p = from; p < to; ++p) {
-              const int64_t at = base + p * s.c + i;
-              store(hn::MulAdd(c0, load(dx + at), hn::MulAdd(c2, load(x + at), c1)), dx + at);
-            }
-          });
+      const auto second_pass = [&](const auto& g, float* out) {
+        each_round(s.pixels, g.width,
+                   [&](int64_t from, int64_t to, int64_t i, auto load, auto store) {
+                     const V c0 = load(k0.data() + g.from + i), c1 = load(k1.data() + g.from + i);
+                     const V c2 = load(k2.data() + g.from + i);
+                     for (int64_t p = from; p < to; ++p) {
+                       const V vdz = load(dz + base + p * s.c + g.from + i);
+                       const V v = load(g.data + p * g.stride + i);
+                       store(hn::MulAdd(c0, vdz, hn::MulAdd(c2, v, c1)), out + p * g.stride + i);
+                     }
+                   });
+      };
+      each_segment(s, x, part, [&](const auto& g) {
+        each_segment(s, dx, part, [&](const auto& to) {
+          if (to.from == g.from) second_pass(g, to.data);
+        });
+      });
     }
   });
 }
@@ -254,21 +269,35 @@ HWY_EXPORT(Statistics);
 HWY_EXPORT(Apply);
 HWY_EXPORT(Backward);
 
-void norm_statistics(const NormShape& shape, const float* x, float eps, float* mean, float* rstd,
-                     const ParallelFor& parallel) {
+void norm_statistics(const NormShape& shape, const Images<const float>& x, float eps, float* mean,
+                     float* rstd, const ParallelFor& parallel) {
   HWY_DYNAMIC_DISPATCH(Statistics)(shape, x, eps, mean, rstd, parallel);
 }
 
-void norm_apply(const NormShape& shape, const NormParameters& parameters, const float* x,
-                const float* mean, const float* rstd, float* y, const ParallelFor& parallel) {
-  HWY_DYNAMIC_DISPATCH(Apply)(shape, parameters, x, mean, rstd, y, parallel);
+void norm_line(const NormShape& s, const NormParameters& p, const float* mean, const float* rstd,
+               float* line) {
+  const int64_t per_group = s.c / s.groups;
+  for (int64_t n = 0; n < s.n; ++n)
+    for (int64_t c = 0; c < s.c; ++c) {
+      const int64_t g = n * s.groups + c / per_group;
+      const float scale = p.scale ? 1 + p.scale[n * s.c + c] : 1;
+      const float shift = p.shift ? p.shift[n * s.c + c] : 0;
+      line[n * s.c + c] = rstd[g] * p.gamma[c] * scale;
+      line[(s.n + n) * s.c + c] = (p.beta[c] - mean[g] * rstd[g] * p.gamma[c]) * scale + shift;
+    }
 }
 
-void norm_backward(const NormShape& shape, const NormParameters& parameters, const float* x,
-                   const float* mean, const float* rstd, const float* dy, float* dx, float* sums,
+void norm_apply(const NormShape& shape, const Images<const float>& x, const float* line, bool silu,
+                float* y, const ParallelFor& parallel) {
+  HWY_DYNAMIC_DISPATCH(Apply)(shape, x, line, silu, y, parallel);
+}
+
+void norm_backward(const NormShape& shape, const NormParameters& parameters,
+                   const Images<const float>& x, const float* mean, const float* rstd,
+                   const float* dy, float* dz, const Images<float>& dx, float* sums,
                    const ParallelFor& parallel) {
   HWY_DYNAMIC_DISPATCH(Backward)
-  (shape, parameters, x, mean, rstd, dy, dx, sums, parallel);
+  (shape, parameters, x, mean, rstd, dy, dz, dx, sums, parallel);
 }
 
 }  // namespace tweedie::kernels

@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 
+#include "tweedie/kernels/images.h"
 #include "tweedie/kernels/parallel.h"
 
 namespace tweedie::kernels {
@@ -23,18 +24,23 @@ struct NormParameters {
 };
 
 /// `mean` and `rstd`, [n,groups], of x; the sums are in float64 every few pixels.
-void norm_statistics(const NormShape& shape, const float* x, float eps, float* mean, float* rstd,
-                     const ParallelFor& parallel);
+void norm_statistics(const NormShape& shape, const Images<const float>& x, float eps, float* mean,
+                     float* rstd, const ParallelFor& parallel);
 
-/// y from x and its statistics. y may be x.
-void norm_apply(const NormShape& shape, const NormParameters& parameters, const float* x,
-                const float* mean, const float* rstd, float* y, const ParallelFor& parallel);
+/// `line` [2,n,c]: what x is multiplied with and then what is added, before act.
+void norm_line(const NormShape& shape, const NormParameters& parameters, const float* mean,
+               const float* rstd, float* line);
 
-/// Gradients; dx may be dy. `sums` [2,n,c] receives the sums over pixels of dz and of dz * x_hat,
-/// where dz is the gradient before SiLU: the gradients of gamma, beta, scale and shift follow from
-/// them.
-void norm_backward(const NormShape& shape, const NormParameters& parameters, const float* x,
-                   const float* mean, const float* rstd, const float* dy, float* dx, float* sums,
+/// y from x and its line. y may be x if that is one array.
+void norm_apply(const NormShape& shape, const Images<const float>& x, const float* line, bool silu,
+                float* y, const ParallelFor& parallel);
+
+/// Gradients. `dz` [n,pixels,c] receives that of what stands before SiLU and may be dy; dx may be dz
+/// if x is one array. `sums` [2,n,c] receives the sums over pixels of dz and of dz * x_hat: the
+/// gradients of gamma, beta, scale and shift follow from them.
+void norm_backward(const NormShape& shape, const NormParameters& parameters,
+                   const Images<const float>& x, const float* mean, const float* rstd,
+                   const float* dy, float* dz, const Images<float>& dx, float* sums,
                    const ParallelFor& parallel);
 
 }  // namespace tweedie::kernels

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "tweedie/kernels/norm.h"
 #include "tweedie/kernels/scratch.h"
 
 // This file is compiled once for each instruction set.
@@ -14,6 +15,7 @@
 
 #include "tweedie/kernels/gemm-inl.h"
 #include "tweedie/kernels/partial-inl.h"
+#include "tweedie/kernels/silu-inl.h"
 #include "tweedie/kernels/winograd_transforms-inl.h"
 
 #ifndef TWEEDIE_KERNELS_WINOGRAD_ONCE
@@ -40,6 +42,9 @@ struct Tiling {
         count(s.n * rows * columns) {}
   int64_t rows, columns, count;
 };
+
+// Few tiles are shared out by channels too, so that every thread gets some.
+inline bool is_few(const Tiling& tiling) { return tiling.count <= kConvTiles * (kFewBlocks - 1); }
 
 struct Tile {
   Tile(const Tiling& tiling, int64_t index)
@@ -73,31 +78,97 @@ struct Source {
   int64_t h, w, channels, margin;
   bool halved;
   const float* zero;  // what lies outside, `padded` floats
+
+  // A row of all images below each other.
+  const float* row(int64_t index) const {
+    return data + index * (halved ? w / 2 : w) * channels;
+  }
+  void prepare(const Tile&) const {}
+};
+
+// The same of images that are normalised on the way: the rows under a row of tiles, in a buffer of
+// kPatch rows that the cache holds.
+class Band {
+ public:
+  static constexpr int64_t margin = 1;
+  static constexpr bool halved = false;
+
+  Band(const Conv3x3Shape& s, const ConvInput& in, const float* outside, float* buffer)
+      : h(s.h), w(s.w), channels(s.c), zero(outside), n_(s.n), in_(in), rows_(buffer) {}
+
+  const float* row(int64_t index) const { return rows_ + index % kPatch * w * channels; }
+
+  // Tiles come in their order.
+  void prepare(const Tile& tile) {
+    const int64_t top = tile.n * h + std::max<int64_t>(tile.y - 1, 0);
+    const int64_t bottom = tile.n * h + std::min(tile.y + kTile + 1, h);
+    for (next_ = std::max(next_, top); next_ < bottom; ++next_) {
+      float* out = rows_ + next_ % kPatch * w * channels;
+      const int64_t extra = in_.x.beside_channels, own = channels - extra;
+      fill(in_.x.data, own, 0, out);
+      if (extra) fill(in_.x.beside, extra, own, out);
+    }
+  }
+
+  const int64_t h, w, channels;
+  const float* const zero;
+
+ private:
+  // The channels of an array, of which the first is channel `first` of all.
+  void fill(const float* x, int64_t count, int64_t first, float* out) const {
+    const float* a = in_.line + next_ / h * channels + first;
+    const float* from = x + next_ * w * count;
+    const auto rows = [&](auto act) {
+      for (int64_t p = 0; p < w; ++p)
+        line(a, a + n_ * channels, from + p * count, count, out + p * channels + first, act);
+    };
+    if (in_.silu) {
+      rows([](auto z) { return silu(z); });
+    } else {
+      rows([](auto z) { return z; });
+    }
+  }
+  template <class Act>
+  static HWY_INLINE void line(const float* a, const float* b, const float* x, int64_t count,
+                              float* out, Act act) {
+    const D d;
+    const int64_t lanes = hn::Lanes(d);
+    int64_t c = 0;
+    for (; c + lanes <= count; c += lanes)
+      hn::StoreU(act(hn::MulAdd(hn::LoadU(d, a + c), hn::LoadU(d, x + c), hn::LoadU(d, b + c))), d,
+                 out + c);
+    if (c == count) return;
+    const auto load = [&](const float* p) { return load_first(d, count - c, p + c); };
+    store_first(act(hn::MulAdd(load(a), load(x), load(b))), d, count - c, out + c);
+  }
+
+  int64_t n_, next_ = 0;
+  const ConvInput& in_;
+  float* rows_;
 };
 
 // The pixels that the patch of a tile falls on.
-template <int Size>
-HWY_INLINE void find_pixels(const Source& s, const Tile& tile, const float** out) {
+template <int Size, class From>
+HWY_INLINE void find_pixels(const From& s, const Tile& tile, const float** out) {
   const int shift = s.halved ? 1 : 0;
-  const int64_t rows = s.h >> shift, columns = s.w >> shift;
-  const float* image = s.data + tile.n * rows * columns * s.channels;
-  for (int64_t y = tile.y - s.margin; y < tile.y - s.margin + Size; ++y)
-    for (int64_t x = tile.x - s.margin; x < tile.x - s.margin + Size; ++x) {
-      const bool inside = y >= 0 && y < s.h && x >= 0 && x < s.w;
-      *out++ = inside ? image + ((y >> shift) * columns + (x >> shift)) * s.channels : s.zero;
-    }
+  for (int64_t y = tile.y - s.margin; y < tile.y - s.margin + Size; ++y) {
+    const float* row = y >= 0 && y < s.h ? s.row(((tile.n * s.h) + y) >> shift) : nullptr;
+    for (int64_t x = tile.x - s.margin; x < tile.x - s.margin + Size; ++x)
+      *out++ = row && x >= 0 && x < s.w ? row + (x >> shift) * s.channels : s.zero;
+  }
 }
 
 // transform(patch) of tiles first..last, Size x Size pixels to 6 x 6, a row of `m` each; columns
 // from `channels` to `padded` are filled with zeros.
-template <int Size, class Transform>
-HWY_INLINE void gather(const Source& s, const Tiling& tiling, int64_t first, int64_t last,
+template <int Size, class From, class Transform>
+HWY_INLINE void gather(From&& s, const Tiling& tiling, int64_t first, int64_t last,
                        int64_t padded, const Matrices& m, float* out, Transform transform) {
   const D d;
   using V = hn::Vec<D>;
   const int64_t lanes = hn::Lanes(d);
   for (int64_t index = first; index < last; ++index) {
     const Tile tile(tiling, index);
+    if (index == first || tile.x == 0) s.prepare(tile);
     // The next tile's pixels are fetched meanwhile: rows of an image defeat the hardware's guess.
     const float *pixel[Size * Size], *ahead[Size * Size];
     find_pixels<Size>(s, tile, pixel);
@@ -127,13 +198,18 @@ HWY_INLINE void gather(const Source& s, const Tiling& tiling, int64_t first, int
   }
 }
 
+Source input_of(const Conv3x3Shape& s, const float* x, const float* zero) {
+  return {x, s.h, s.w, s.c, 1, s.scale == ConvScale::kUpsampled, zero};
+}
+
 // B^T d B.
-void gather_input(const Conv3x3Shape& s, const Tiling& tiling, const float* x, const float* zero,
-                  int64_t first, int64_t last, int64_t padded, const Matrices& m, float* out) {
+template <class From>
+void gather_input(From&& from, const Tiling& tiling, int64_t first, int64_t last, int64_t padded,
+                  const Matrices& m, float* out) {
   using V = hn::Vec<D>;
-  gather<kPatch>(
-      {x, s.h, s.w, s.c, 1, s.scale == ConvScale::kUpsampled, zero}, tiling, first, last, padded, m,
-      out, [](const V* d, V* to) { transform_input(d[0], d[1], d[2], d[3], d[4], d[5], to); });
+  gather<kPatch>(from, tiling, first, last, padded, m, out, [](const V* d, V* to) {
+    transform_input(d[0], d[1], d[2], d[3], d[4], d[5], to);
+  });
 }
 
 // A dy A^T.
@@ -141,7 +217,7 @@ void gather_gradient(const Conv3x3Shape& s, const Tiling& tiling, const float* d
                      const float* zero, int64_t first, int64_t last, int64_t padded,
                      const Matrices& m, float* out) {
   using V = hn::Vec<D>;
-  gather<kTile>({dy, s.h, s.w, s.k, 0, false, zero}, tiling, first, last, padded, m, out,
+  gather<kTile>(Source{dy, s.h, s.w, s.k, 0, false, zero}, tiling, first, last, padded, m, out,
                 [](const V* y, V* to) { transform_gradient(y[0], y[1], y[2], y[3], to); });
 }
 
@@ -252,13 +328,12 @@ void Weights(const float* filter, FilterStrides at, int64_t c, int64_t k, bool f
   });
 }
 
-void Conv(const Conv3x3Shape& s, const float* x, const float* weights, const ConvSums& sums,
+void Conv(const Conv3x3Shape& s, const ConvInput& in, const float* weights, const ConvSums& sums,
           float* y, const ParallelFor& parallel) {
   const Tiling tiling(s);
   const int64_t lanes = hn::Lanes(D()), padded = (s.c + lanes - 1) / lanes * lanes;
   const int64_t block = kConvTiles, blocks = (tiling.count + block - 1) / block;
-  // Few tiles are shared out by channels too, so that every thread gets some.
-  const bool few = blocks < kFewBlocks;
+  const bool few = is_few(tiling);
   const int64_t chunk = std::min(few ? kConvColumns / 2 : kConvColumns, panels_of(s.k) * kPanel);
   const int64_t chunks = (s.k + chunk - 1) / chunk, share = few ? 1 : chunks;
   const Matrices v(block, padded), m(block, chunk);
@@ -270,11 +345,17 @@ void Conv(const Conv3x3Shape& s, const float* x, const float* weights, const Con
     std::fill(zero, zero + padded, 0.0f);
     for (int64_t p = 0; p < kPoints; ++p)
       if (!is_live(s, p)) std::fill_n(output + p * m.plane, m.plane, 0.0f);
+    Band band(s, in, zero, in.line ? scratch(3, kPatch * s.w * s.c) : nullptr);
     for (int64_t item = begin * share; item < end * share; ++item) {
       const int64_t b = item / chunks, from = item % chunks * chunk;
       const int64_t first = b * block, last = std::min(first + block, tiling.count);
-      if (item == begin * share || from == 0)
-        gather_input(s, tiling, x, zero, first, last, padded, v, input);
+      if (item == begin * share || from == 0) {
+        if (in.line) {
+          gather_input(band, tiling, first, last, padded, v, input);
+        } else {
+          gather_input(input_of(s, in.x.data, zero), tiling, first, last, padded, v, input);
+        }
+      }
       const int64_t to = std::min(from + chunk, s.k);
       for (int64_t p = 0; p < kPoints; ++p) {
         if (!is_live(s, p)) continue;
@@ -305,7 +386,7 @@ void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, floa
   for (int64_t first = 0; first < tiling.count; first += block) {
     const int64_t count = std::min(block, tiling.count - first);
     parallel(count, [&](int64_t begin, int64_t end) {
-      gather_input(s, tiling, x, zero, first + begin, first + end, padded, v,
+      gather_input(input_of(s, x, zero), tiling, first + begin, first + end, padded, v,
                    input + begin * v.stride);
       gather_gradient(s, tiling, dy, zero, first + begin, first + end, columns, g,
                       gradient + begin * g.stride);
@@ -367,9 +448,16 @@ void winograd_weights(const float* filter, FilterStrides strides, int64_t c, int
   HWY_DYNAMIC_DISPATCH(Weights)(filter, strides, c, k, flip, out, parallel);
 }
 
-void winograd_conv(const Conv3x3Shape& shape, const float* x, const float* weights,
+void winograd_conv(const Conv3x3Shape& shape, const ConvInput& input, const float* weights,
                    const ConvSums& sums, float* y, const ParallelFor& parallel) {
-  HWY_DYNAMIC_DISPATCH(Conv)(shape, x, weights, sums, y, parallel);
+  ConvInput in = input;
+  if (in.line && is_few(Tiling(shape))) {  // shared out by channels, they would be made repeatedly
+    float* made = scratch(3, shape.n * shape.h * shape.w * shape.c);
+    norm_apply({shape.n, shape.h * shape.w, shape.c, shape.c}, in.x, in.line, in.silu, made,
+               parallel);
+    in = {.x = {made}};
+  }
+  HWY_DYNAMIC_DISPATCH(Conv)(shape, in, weights, sums, y, parallel);
 }
 
 void winograd_filter_gradient(const Conv3x3Shape& shape, const float* x, const float* dy,

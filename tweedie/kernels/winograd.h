@@ -5,6 +5,7 @@
 #pragma once
 #include <cstdint>
 
+#include "tweedie/kernels/images.h"
 #include "tweedie/kernels/parallel.h"
 
 namespace tweedie::kernels {
@@ -22,6 +23,14 @@ enum class ConvScale {
 struct Conv3x3Shape {
   int64_t n, h, w, c, k;
   ConvScale scale = ConvScale::kSame;
+};
+
+/// What is convolved: images, or what norm_apply makes of them, row by row as it is needed. Only
+/// the latter may lie in two arrays, and only with kSame.
+struct ConvInput {
+  Images<const float> x;
+  const float* line = nullptr;  ///< of norm_line, [2,n,c], or null
+  bool silu = false;            ///< after the line
 };
 
 /// What the convolution's output is added to; null adds nothing.
@@ -45,7 +54,7 @@ void winograd_weights(const float* filter, FilterStrides strides, int64_t c, int
                       float* out, const ParallelFor& parallel);
 
 /// y = x * filter + sums. `weights` from winograd_weights with the same c and k.
-void winograd_conv(const Conv3x3Shape& shape, const float* x, const float* weights,
+void winograd_conv(const Conv3x3Shape& shape, const ConvInput& input, const float* weights,
                    const ConvSums& sums, float* y, const ParallelFor& parallel);
 
 /// The gradient of the filter, written with `strides`, from x and the gradient dy of y; not for

@@ -27,7 +27,7 @@ Tensor AttentionImpl::forward(const Tensor& x) const {
     return t.permute({0, 2, 3, 1}).reshape({n, -1, t.size(1)});
   };
   // One product for q, k and v: [N,HW,3*heads*d].
-  const Tensor qkv = linear(rows(h), {to_q->weight, to_k->weight, to_v->weight},
+  const Tensor qkv = linear(rows(h), {}, {to_q->weight, to_k->weight, to_v->weight},
                             {to_q->bias, to_k->bias, to_v->bias}, {}, qkv_);
   const Tensor sum = to_out->forward(self_attention(qkv, heads_), rows(x))
                          .view({n, height, width, -1})

@@ -127,11 +127,10 @@ class MidBlock : public BlockImpl {
   Attention attention_{nullptr};
 };
 
-// [h, skip] along the channels; lets go of both.
-Tensor join(Tensor h, Skips& skips) {
+Tensor take_last(Skips& skips) {
   const Tensor skip = std::move(skips.features.back());
   skips.features.pop_back();
-  return at::cat({h, skip}, 1);
+  return skip;
 }
 
 class UpBlock : public BlockImpl {
@@ -157,7 +156,7 @@ class UpBlock : public BlockImpl {
 
   Tensor forward(Tensor h, const Tensor& time, Skips& skips) const override {
     for (size_t j = 0; j < resnets_.size(); ++j) {
-      h = resnets_[j]->forward(join(std::move(h), skips), time);
+      h = resnets_[j]->forward(std::move(h), time, take_last(skips));
       if (!attentions_.empty()) h = attentions_[j]->forward(h);
     }
     if (conv_up_) return conv_up_->forward(h);
@@ -234,7 +233,7 @@ class SkipUpBlock : public BlockImpl {
   }
 
   Tensor forward(Tensor h, const Tensor& time, Skips& skips) const override {
-    for (const Resnet& resnet : resnets_) h = resnet->forward(join(std::move(h), skips), time);
+    for (const Resnet& resnet : resnets_) h = resnet->forward(std::move(h), time, take_last(skips));
     if (attention_) h = attention_->forward(h);
     if (skips.image.defined()) skips.image = fir_up(skips.image);
     if (!resnet_up_) return h;

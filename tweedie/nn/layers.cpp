@@ -39,14 +39,16 @@ ConvImpl::ConvImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride, int6
   weight = register_parameter("weight", at::empty({out, in, kernel, kernel}));
   bias = register_parameter("bias", at::empty({out}));
 }
-Tensor ConvImpl::forward(const Tensor& x) const {
-  if (is_3x3()) return forward(x, {});
+Tensor ConvImpl::forward(const Tensor& x, const Tensor& beside) const {
+  if (is_3x3()) return forward(x, {.beside = beside});
   RECORD_FUNCTION("tweedie::conv", record(x, false));
+  const auto rows = [](const Tensor& t) { return t.defined() ? t.permute({0, 2, 3, 1}) : t; };
   const bool pointwise = weight.size(2) == 1 && stride_ == 1 && padding_ == 0;
   if (pointwise && runs_on_kernels(x))  // channels last, a pixel is a row of a matrix
-    return linear(x.permute({0, 2, 3, 1}), weight.flatten(1), bias, {}, matrix_)
+    return linear(rows(x), rows(beside), weight.flatten(1), bias, {}, matrix_)
         .permute({0, 3, 1, 2});
-  return at::conv2d(x, weight, bias, {stride_, stride_}, {padding_, padding_});
+  const Tensor all = beside.defined() ? at::cat({x, beside}, 1) : x;
+  return at::conv2d(all, weight, bias, {stride_, stride_}, {padding_, padding_});
 }
 Tensor ConvImpl::forward(const Tensor& x, ConvExtras extras) const {
   RECORD_FUNCTION("tweedie::conv", record(x, extras.upsample));
@@ -63,7 +65,7 @@ LinearImpl::LinearImpl(int64_t in, int64_t out) {
   bias = register_parameter("bias", at::empty({out}));
 }
 Tensor LinearImpl::forward(const Tensor& x, const Tensor& residual) const {
-  return linear(x, weight, bias, residual, cache_);
+  return linear(x, {}, weight, bias, residual, cache_);
 }
 void LinearImpl::draw(Rng rng) { draw_uniform(weight, bias, rng); }
 

@@ -26,7 +26,8 @@ void initialise(torch::nn::Module& module, uint64_t seed);
 class ConvImpl : public LayerImpl {
  public:
   ConvImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding);
-  Tensor forward(const Tensor& x) const;
+  /// Of [x, beside], if that is defined.
+  Tensor forward(const Tensor& x, const Tensor& beside = {}) const;
   /// With what is around it; only of a 3x3 kernel with stride 1 and padding 1.
   Tensor forward(const Tensor& x, ConvExtras extras) const;
   void set_plans(std::shared_ptr<const ConvPlans> plans) { plans_ = std::move(plans); }

@@ -54,11 +54,16 @@ ResnetImpl::ResnetImpl(const ResnetOptions& o) : options_(o), act_(find_activati
 
 // Normalisation, SiLU, convolution and the sums after it are one operation where they follow each
 // other.
-Tensor ResnetImpl::forward(Tensor x, const Tensor& time) const {
-  Tensor shortcut = resample(x, options_.resample);
-  if (conv_shortcut) shortcut = conv_shortcut->forward(shortcut);
-  const Tensor t = time_emb_proj->forward(time);
+Tensor ResnetImpl::forward(Tensor x, const Tensor& time, Tensor beside) const {
   const bool fused = act_ == silu;
+  const bool reads_two = conv_shortcut && fused && options_.resample == Resample::kNone;
+  if (beside.defined() && !(reads_two && runs_on_kernels(x))) {
+    x = at::cat({x, beside}, 1);
+    beside.reset();
+  }
+  Tensor shortcut = resample(x, options_.resample);
+  if (conv_shortcut) shortcut = conv_shortcut->forward(shortcut, beside);
+  const Tensor t = time_emb_proj->forward(time);
 
   ConvExtras first{.upsample = options_.resample == Resample::kUp};
   if (!options_.scale_shift) first.image_bias = t;
@@ -66,13 +71,13 @@ Tensor ResnetImpl::forward(Tensor x, const Tensor& time) const {
   norm.silu = fused;
   const bool in_between = options_.resample != Resample::kNone && !first.upsample;
   if (fused && !in_between) {
-    first.norm = norm;
+    first.norm = norm, first.beside = beside;
   } else {
     x = activate(norm, x);
     if (in_between) x = resample(x, options_.resample);
   }
   Tensor h = conv1->forward(x, first);
-  x.reset();
+  x.reset(), beside.reset(), first = {};
 
   norm = norm2->args();
   norm.silu = fused;

@@ -34,8 +34,9 @@ struct ResnetOptions {
 class ResnetImpl : public torch::nn::Module {
  public:
   explicit ResnetImpl(const ResnetOptions& options);
-  /// x [N,in,H,W], `time` [N,temb] after the activation -> [N,out,H',W'].
-  Tensor forward(Tensor x, const Tensor& time) const;
+  /// [x, beside] [N,in,H,W], of which `beside` may be undefined, `time` [N,temb] after the
+  /// activation -> [N,out,H',W'].
+  Tensor forward(Tensor x, const Tensor& time, Tensor beside = {}) const;
   /// Where dropout draws from, on the network's device; needed in training mode if dropout > 0.
   void set_dropout_generator(at::Generator generator) { generator_ = std::move(generator); }
 
