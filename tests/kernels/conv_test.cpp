@@ -286,7 +286,8 @@ TEST(Conv3x3, WhatThePlanLeavesGoesToTheStockConvolution) {
   const Case c = make(kOdd, kAll);
   for (const auto type : {at::kDouble, at::kBFloat16}) {
     Tensors converted = c.inputs;
-    for (Tensor& t : converted) t = t.to(type);
+    for (Tensor& t : converted)
+      if (t.defined()) t = t.to(type);
     const Tensor y = c.ours(converted);
     EXPECT_EQ(y.scalar_type(), type);
     EXPECT_LT(distance(y, c.reference(c.inputs)), 0.03);

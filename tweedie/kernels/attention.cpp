@@ -11,9 +11,9 @@
 #define HWY_TARGET_INCLUDE "tweedie/kernels/attention.cpp"
 #include <hwy/foreach_target.h>
 // After foreach_target.h.
-#include <hwy/contrib/math/math-inl.h>
 #include <hwy/highway.h>
 
+#include "tweedie/kernels/exp-inl.h"
 #include "tweedie/kernels/gemm-inl.h"
 
 #ifndef TWEEDIE_KERNELS_ATTENTION_ONCE
@@ -88,7 +88,7 @@ HWY_INLINE void softmax(int64_t tokens, int64_t count, float* scores, float* sum
     auto sum = hn::Zero(d);
     for (int64_t t = 0; t < tokens; ++t) {
       float* p = scores + t * kPanel + i;
-      const auto e = hn::Exp(d, hn::Sub(hn::Load(d, p), top));
+      const auto e = exp(hn::Sub(hn::Load(d, p), top));
       hn::Store(e, d, p);
       sum = hn::Add(sum, e);
     }
@@ -146,7 +146,7 @@ void QueryGradient(const AttentionShape& s, const HeadPanel& p, Tokens<const flo
   for (int64_t t = 0; t < s.tokens; ++t)
     for (int64_t i = 0; i < kPanel; i += lanes) {
       float* at = scores + t * kPanel + i;
-      const auto e = hn::Exp(d, hn::Sub(hn::Load(d, at), hn::Load(d, lse + i)));
+      const auto e = exp(hn::Sub(hn::Load(d, at), hn::Load(d, lse + i)));
       const auto g = hn::Sub(hn::Load(d, dscores + t * kPanel + i), hn::Load(d, sums + i));
       hn::Store(hn::Mul(e, g), d, at);
     }
@@ -175,7 +175,7 @@ void KeyGradient(const AttentionShape& s, const HeadPanel& p, Tokens<const float
     for (int64_t i = 0; i < kPanel; i += lanes) {
       float* at = scores + t * kPanel + i;
       float* dat = dscores + t * kPanel + i;
-      const auto e = hn::Exp(d, hn::Sub(hn::Load(d, at), lse));
+      const auto e = exp(hn::Sub(hn::Load(d, at), lse));
       hn::Store(hn::Mul(e, hn::Sub(hn::Load(d, dat), sum)), d, dat);
       hn::Store(e, d, at);
     }

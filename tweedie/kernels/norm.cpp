@@ -12,8 +12,8 @@
 // After foreach_target.h.
 #include <hwy/highway.h>
 
+#include "tweedie/kernels/exp-inl.h"
 #include "tweedie/kernels/partial-inl.h"
-#include "tweedie/kernels/silu-inl.h"
 
 #ifndef TWEEDIE_KERNELS_NORM_ONCE
 #define TWEEDIE_KERNELS_NORM_ONCE

@@ -13,9 +13,9 @@
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
+#include "tweedie/kernels/exp-inl.h"
 #include "tweedie/kernels/gemm-inl.h"
 #include "tweedie/kernels/partial-inl.h"
-#include "tweedie/kernels/silu-inl.h"
 #include "tweedie/kernels/winograd_transforms-inl.h"
 
 #ifndef TWEEDIE_KERNELS_WINOGRAD_ONCE
