@@ -50,7 +50,10 @@ Case make(const Shape& s, const Around& a = {}, uint64_t seed = 1) {
   add(a.beside > 0, {s.n, a.beside, s.h, s.w});
   c.dy = noise(sizes, 10 * seed + 9);
   c.ours = [a](const Tensors& t) {
-    ConvExtras e{.beside = t[kBeside], .upsample = a.upsample, .image_bias = t[kImageBias], .residual = t[kResidual]};
+    ConvExtras e{.beside = t[kBeside],
+                 .upsample = a.upsample,
+                 .image_bias = t[kImageBias],
+                 .residual = t[kResidual]};
     if (a.norm) e.norm = {a.groups, 1e-5, t[kGamma], t[kBeta], a.silu, t[kScale], t[kShift]};
     return conv3x3(t[kX], t[kWeight], t[kBias], e);
   };
@@ -221,6 +224,11 @@ TEST(Conv3x3, TakesAGradientThatIsOneNumber) {
     c.dy = at::ones({}).expand(c.dy.sizes());
     expect_agreement(c, kTolerance);
   }
+}
+
+TEST(Conv3x3, EachGradientAlone) {
+  for (const Around& a : {Around{}, kAll, upsampled(), kJoined})
+    expect_each_gradient_alone(make(kOdd, a), 1e-5);
 }
 
 TEST(Conv3x3, FiniteDifferencesInFloat64) {

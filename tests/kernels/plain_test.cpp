@@ -107,7 +107,8 @@ std::pair<Array, Array> split(const Array& x, int64_t channels, int64_t extra) {
   std::pair<Array, Array> out{Array(pixels * own), Array(pixels * extra)};
   for (int64_t i = 0; i < x.size(); ++i) {
     const int64_t p = i / channels, c = i % channels;
-    (c < own ? out.first.data()[p * own + c] : out.second.data()[p * extra + c - own]) = x.data()[i];
+    (c < own ? out.first.data()[p * own + c] : out.second.data()[p * extra + c - own]) =
+        x.data()[i];
   }
   return out;
 }
@@ -231,8 +232,8 @@ TEST(PlainWinograd, NormalisesOnTheWay) {
         const Array line = noise(2 * s.n * s.c, 4);
         Array y(conv.dy.size()), weights(winograd_weight_size(s.c, s.k));
         winograd_weights(conv.w.data(), strides(s.c), s.c, s.k, false, weights.data(), in_parts);
-        winograd_conv(s, {{own.data(), beside.data(), extra}, line.data(), silu}, weights.data(), {},
-                      y.data(), in_parts);
+        winograd_conv(s, {{own.data(), beside.data(), extra}, line.data(), silu}, weights.data(),
+                      {}, y.data(), in_parts);
         Numbers sums(y.size());
         each_product(s, [&](int64_t to, int64_t at, int64_t tap) {
           const int64_t i = at / (s.h * s.w * s.c) * s.c + at % s.c;
@@ -310,8 +311,8 @@ TEST(PlainNorm, OutputAndGradients) {
       Array dx(x.size());
       for (int64_t i = 0; i < dx.size(); ++i) {
         const int64_t pixel = i / s.c, c = i % s.c, first = s.c - beside;
-        dx.data()[i] = c < first ? down.data()[pixel * first + c]
-                                 : dmore.data()[pixel * beside + c - first];
+        dx.data()[i] =
+            c < first ? down.data()[pixel * first + c] : dmore.data()[pixel * beside + c - first];
       }
       expect_close(dx, gradient([&](auto& to) { return loss(to, gamma, beta); }, x), 2e-6, "dx");
       // Of each image: the gradients of shift and of gamma (1 + scale).
@@ -379,14 +380,14 @@ TEST(PlainAttention, OutputAndGradients) {
 
 // --- linear layers -------------------------------------------------------------------------------
 
-TEST(PlainMatmul, Output) {
-  for (const MatmulShape& s :
-       {MatmulShape{1, 1, 1}, MatmulShape{7, 16, 32}, MatmulShape{50, 5, 150}}) {
+TEST(PlainMatmul, OutputAndGradients) {
+  for (const MatmulShape& s : {MatmulShape{1, 1, 1}, MatmulShape{7, 16, 32},
+                               MatmulShape{50, 5, 150}, MatmulShape{300, 70, 90}}) {
     SCOPED_TRACE(testing::Message() << s.rows << " rows, " << s.in << " -> " << s.out);
     const Array x = noise(s.rows * s.in, 1), w = noise(s.out * s.in, 2), bias = noise(s.out, 3);
     const Array residual = noise(s.rows * s.out, 4);
     Array packed(matmul_weight_size(s.in, s.out)), y(s.rows * s.out);
-    matmul_weights(w.data(), s.in, s.out, packed.data(), in_parts);
+    matmul_weights(w.data(), {s.in, 1}, s.in, s.out, packed.data(), in_parts);
     const int64_t extra = s.in / 3;
     const auto [own, beside] = split(x, s.in, extra);
     matmul(s, {own.data(), beside.data(), extra}, packed.data(), bias.data(), residual.data(),
@@ -398,6 +399,24 @@ TEST(PlainMatmul, Output) {
       for (int64_t j = 0; j < s.in; ++j) sums[i] += double(row[j]) * column[j];
     }
     expect_close(y, sums, 1e-6, "y");
+
+    const Array dy = noise(s.rows * s.out, 5);
+    Array dw(w.size());
+    matmul_weight_gradient(s, {own.data(), beside.data(), extra}, dy.data(), dw.data(), in_parts);
+    Numbers products(dw.size());
+    for (int64_t i = 0; i < dw.size(); ++i)
+      for (int64_t r = 0; r < s.rows; ++r)
+        products[i] += double(dy.data()[r * s.out + i / s.in]) * x.data()[r * s.in + i % s.in];
+    expect_close(dw, products, 1e-6, "dw");
+    // dx = dy w, in two parts too.
+    Array back(matmul_weight_size(s.out, s.in)), dx(x.size());
+    matmul_weights(w.data(), {1, s.in}, s.out, s.in, back.data(), in_parts);
+    matmul({s.rows, s.out, s.in}, {dy.data()}, back.data(), nullptr, nullptr, dx.data(), in_parts);
+    Numbers of_x(dx.size());
+    for (int64_t i = 0; i < dx.size(); ++i)
+      for (int64_t k = 0; k < s.out; ++k)
+        of_x[i] += double(dy.data()[i / s.in * s.out + k]) * w.data()[k * s.in + i % s.in];
+    expect_close(dx, of_x, 1e-6, "dx");
   }
 }
 

@@ -19,10 +19,11 @@ inline at::Tensor or_undefined(const MaybeTensor& t) { return t.value_or(at::Ten
 template <class Stock>
 torch::autograd::variable_list derivable_gradients(const torch::autograd::variable_list& inputs,
                                                    const at::Tensor& dy, Stock&& stock) {
-  const at::Tensor y = stock();
   torch::autograd::variable_list wanted;
   for (const at::Tensor& input : inputs)
     if (input.defined() && input.requires_grad()) wanted.push_back(input);
+  if (wanted.empty()) return torch::autograd::variable_list(inputs.size());
+  const at::Tensor y = stock();
   const auto found = torch::autograd::grad({y}, wanted, {dy}, /*retain_graph=*/true,
                                            /*create_graph=*/true, /*allow_unused=*/true);
   torch::autograd::variable_list out(inputs.size());

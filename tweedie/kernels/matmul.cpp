@@ -29,6 +29,14 @@ HWY_INLINE void start(const float* bias, const float* residual, int64_t count, f
   for (; i < count; ++i) out[i] = (bias ? bias[i] : 0) + (residual ? residual[i] : 0);
 }
 
+HWY_INLINE void copy(const float* from, int64_t count, float* to) {
+  const D d;
+  const int64_t lanes = hn::Lanes(d);
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes) hn::StoreU(hn::LoadU(d, from + i), d, to + i);
+  for (; i < count; ++i) to[i] = from[i];
+}
+
 void Matmul(const MatmulShape& s, const Images<const float>& x, const float* packed,
             const float* bias, const float* residual, float* y, const ParallelFor& parallel) {
   constexpr int64_t kBlock = 48;     // rows whose x stays in the second-level cache
@@ -62,6 +70,37 @@ void Matmul(const MatmulShape& s, const Images<const float>& x, const float* pac
   });
 }
 
+void WeightGradient(const MatmulShape& s, const Images<const float>& x, const float* dy, float* dw,
+                    const ParallelFor& parallel) {
+  // Sums over so many rows stay in registers, their x in the first-level cache.
+  constexpr int64_t kDepth = 128, kOut = 72;
+  const int64_t blocks = (s.out + kOut - 1) / kOut;
+  const auto columns = [&](const float* from, int64_t width, int64_t before) {
+    parallel(blocks * panels_of(width), [&](int64_t begin, int64_t end) {
+      float* panel = scratch(0, kDepth * kPanel);
+      float* sums = scratch(1, kOut * kPanel);
+      std::fill_n(panel, kDepth * kPanel, 0.0f);
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t out = item % blocks * kOut, outs = std::min(kOut, s.out - out);
+        const int64_t k = item / blocks * kPanel, count = std::min(kPanel, width - k);
+        for (int64_t first = 0; first < s.rows; first += kDepth) {
+          const int64_t depth = std::min(kDepth, s.rows - first);
+          for (int64_t r = 0; r < depth; ++r)
+            copy(from + (first + r) * width + k, count, panel + r * kPanel);
+          multiply({.rows = outs, .depth = depth}, {dy + first * s.out + out, 1, s.out},
+                   {panel, kPanel}, {sums, kPanel}, first > 0);
+        }
+        for (int64_t r = 0; r < outs; ++r)
+          std::copy_n(sums + r * kPanel, count, dw + (out + r) * s.in + before + k);
+        if (count < kPanel) std::fill_n(panel, kDepth * kPanel, 0.0f);
+      }
+    });
+  };
+  const int64_t own = s.in - x.beside_channels;
+  columns(x.data, own, 0);
+  if (own < s.in) columns(x.beside, s.in - own, own);
+}
+
 }  // namespace tweedie::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -69,18 +108,24 @@ HWY_AFTER_NAMESPACE();
 namespace tweedie::kernels {
 
 HWY_EXPORT(Matmul);
+HWY_EXPORT(WeightGradient);
 
 int64_t matmul_weight_size(int64_t in, int64_t out) { return panels_of(out) * kPanel * in; }
 
-void matmul_weights(const float* w, int64_t in, int64_t out, float* packed,
+void matmul_weights(const float* w, MatrixStrides at, int64_t in, int64_t out, float* packed,
                     const ParallelFor& parallel) {
   parallel(panels_of(out), [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
       float* to = packed + p * in * kPanel;
+      const float* from = w + p * kPanel * at.out;
       const int64_t width = std::min(kPanel, out - p * kPanel);
       if (width < kPanel) std::fill_n(to, in * kPanel, 0.0f);
-      for (int64_t k = 0; k < width; ++k)
-        for (int64_t c = 0; c < in; ++c) to[c * kPanel + k] = w[(p * kPanel + k) * in + c];
+      if (at.out == 1) {
+        for (int64_t c = 0; c < in; ++c) std::copy_n(from + c * at.in, width, to + c * kPanel);
+      } else {
+        for (int64_t k = 0; k < width; ++k)
+          for (int64_t c = 0; c < in; ++c) to[c * kPanel + k] = from[k * at.out + c * at.in];
+      }
     }
   });
 }
@@ -88,6 +133,11 @@ void matmul_weights(const float* w, int64_t in, int64_t out, float* packed,
 void matmul(const MatmulShape& shape, const Images<const float>& x, const float* packed,
             const float* bias, const float* residual, float* y, const ParallelFor& parallel) {
   HWY_DYNAMIC_DISPATCH(Matmul)(shape, x, packed, bias, residual, y, parallel);
+}
+
+void matmul_weight_gradient(const MatmulShape& shape, const Images<const float>& x, const float* dy,
+                            float* dw, const ParallelFor& parallel) {
+  HWY_DYNAMIC_DISPATCH(WeightGradient)(shape, x, dy, dw, parallel);
 }
 
 }  // namespace tweedie::kernels

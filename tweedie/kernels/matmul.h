@@ -1,5 +1,5 @@
-// y = x w' + bias + residual in float32 on plain pointers: linear layers and 1x1 convolutions of
-// channels-last images.
+// y = x w' + bias + residual and its gradients in float32 on plain pointers: linear layers and 1x1
+// convolutions of channels-last images.
 #pragma once
 #include <cstdint>
 
@@ -16,12 +16,21 @@ struct MatmulShape {
 /// Floats of the packed weights.
 int64_t matmul_weight_size(int64_t in, int64_t out);
 
-/// w [out,in], a row after the other, packed for matmul.
-void matmul_weights(const float* w, int64_t in, int64_t out, float* packed,
+/// Strides, in floats, of a matrix [out,in].
+struct MatrixStrides {
+  int64_t out, in;
+};
+
+/// w [out,in] packed for matmul.
+void matmul_weights(const float* w, MatrixStrides strides, int64_t in, int64_t out, float* packed,
                     const ParallelFor& parallel);
 
 /// `bias` [out] and `residual` [rows,out] may be null; the residual may be y itself.
 void matmul(const MatmulShape& shape, const Images<const float>& x, const float* packed,
             const float* bias, const float* residual, float* y, const ParallelFor& parallel);
+
+/// dw [out,in], a row after the other, = dy' x: the gradient of w from that of y, dy [rows,out].
+void matmul_weight_gradient(const MatmulShape& shape, const Images<const float>& x, const float* dy,
+                            float* dw, const ParallelFor& parallel);
 
 }  // namespace tweedie::kernels
