@@ -164,8 +164,13 @@ struct Convolution {
   }
 
   void expect_filter_gradient() const {
-    Array dw(w.size());
-    winograd_filter_gradient(shape, x.data(), dy.data(), dw.data(), strides(shape.c), in_parts);
+    Array dw(w.size()), dbias(shape.n * shape.k);
+    winograd_filter_gradient(shape, x.data(), dy.data(), dw.data(), strides(shape.c), dbias.data(),
+                             in_parts);
+    Numbers of_images(dbias.size());
+    for (int64_t i = 0; i < dy.size(); ++i)
+      of_images[i / (dy.size() / shape.n) * shape.k + i % shape.k] += dy.data()[i];
+    expect_close(dbias, of_images, 1e-6, "dbias");
     Numbers sums(dw.size());
     each_product(shape, [&](int64_t from, int64_t at, int64_t tap) {
       sums[tap] += double(dy.data()[from]) * x.data()[at];

@@ -112,6 +112,25 @@ TEST(SelfAttention, AnInfiniteScoreIsNotSilent) {
   EXPECT_TRUE(c.ours(c.inputs)[0][5].isnan().all().item<bool>());
 }
 
+// And no further: what a thread's memory holds from before does not count.
+TEST(SelfAttention, ANanInTheGradientReachesItsHeadOnly) {
+  for (const int64_t tokens : {5, 20, 40, 61}) {
+    Case c = make({2, tokens, 2, 4});
+    const Tensor before = differentiate(c.ours, c.inputs, c.dy).gradients[0];
+    const Tensor dy = c.dy.clone();
+    dy[1][3].narrow(0, 4, 4).fill_(std::nan(""));  // of the second image the second head
+    const Tensor with = differentiate(c.ours, c.inputs, dy).gradients[0];
+    const Tensors parts = parts_of(with, 2), clean = parts_of(before, 2);
+    EXPECT_TRUE(parts[0][1][1][3].isnan().all().item<bool>());
+    for (const int i : {1, 2}) EXPECT_TRUE(parts[i][1][1].isnan().all().item<bool>());
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_TRUE(at::equal(parts[i][0], clean[i][0]));
+      EXPECT_TRUE(at::equal(parts[i][1][0], clean[i][1][0]));
+    }
+    EXPECT_TRUE(at::equal(differentiate(c.ours, c.inputs, c.dy).gradients[0], before));
+  }
+}
+
 TEST(SelfAttention, AnImageDoesNotDependOnItsBatchNorTheResultOnTheThreads) {
   expect_independence(make({5, 45, 3, 20}));
   expect_independence(make({2, 130, 1, 64}));

@@ -203,8 +203,8 @@ inline void expect_finite_differences(const Case& c) {
   }
 }
 
-/// The gradient of each input is the same to the bit if no other is wanted; under create_graph it
-/// is within `tolerance`.
+/// The gradient of each input is the same within rounding if no other is wanted; under create_graph
+/// it is within `tolerance`.
 inline void expect_each_gradient_alone(const Case& c, double tolerance) {
   SCOPED_TRACE(c.what);
   const Derived all = differentiate(c.ours, c.inputs, c.dy);
@@ -213,7 +213,7 @@ inline void expect_each_gradient_alone(const Case& c, double tolerance) {
     const int only = static_cast<int>(i);
     const Derived alone = differentiate(c.ours, c.inputs, c.dy, only);
     EXPECT_TRUE(at::equal(alone.y, all.y)) << c.names[i];
-    EXPECT_TRUE(at::equal(alone.gradients[i], all.gradients[i])) << c.names[i];
+    EXPECT_LE(distance(alone.gradients[i], all.gradients[i]), 1e-6) << c.names[i];
     const Derived again = differentiate(c.ours, c.inputs, c.dy, only, /*create_graph=*/true);
     EXPECT_LE(distance(again.gradients[i], all.gradients[i]), tolerance) << c.names[i];
   }

@@ -43,7 +43,7 @@ Result run(const Conv3x3Shape& s, const ParallelFor& parallel, Setting setting =
                 out.y.data_ptr<float>(), parallel);
   if (s.scale != ConvScale::kPooled)
     winograd_filter_gradient(s, x.data_ptr<float>(), dy.data_ptr<float>(),
-                             out.dfilter.data_ptr<float>(), strides, parallel);
+                             out.dfilter.data_ptr<float>(), strides, nullptr, parallel);
   return out;
 }
 

@@ -115,7 +115,19 @@ Tensor compute(const Tensor& x, const Tensor& weight, const Tensor& bias, const 
 
 struct Winograd : torch::autograd::Function<Winograd> {
   // Places of the arguments that are tensors. x is channels last.
-  enum { kX, kWeight, kBeside, kBias, kImageBias, kResidual, kGamma, kBeta, kScale, kShift, kCount };
+  enum {
+    kX,
+    kWeight,
+    kBeside,
+    kBias,
+    kImageBias,
+    kResidual,
+    kGamma,
+    kBeta,
+    kScale,
+    kShift,
+    kCount
+  };
 
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
                         const MaybeTensor& beside, const MaybeTensor& bias,
@@ -162,13 +174,12 @@ struct Winograd : torch::autograd::Function<Winograd> {
     };
     variable_list out(kCount + 1);
     if (wants(kResidual)) out[kResidual] = gradients[0];
-    if (wants(kBias) || wants(kImageBias)) {
-      RECORD_FUNCTION("tweedie::conv3x3_backward", flop(0));
-      const Tensor sums = gradients[0].sum({2, 3});
+    const auto set_biases = [&](const Tensor& sums) {
       if (wants(kBias)) out[kBias] = sums.sum(0);
       if (wants(kImageBias)) out[kImageBias] = sums;
-    }
+    };
     if (at::GradMode::is_enabled()) {
+      set_biases(gradients[0].sum({2, 3}));
       const variable_list d =
           derivable_gradients({x, weight, beside, v[2], v[3], v[4], v[5]}, gradients[0],
                               [&] { return stock(x, weight, {}, extras); });
@@ -182,11 +193,16 @@ struct Winograd : torch::autograd::Function<Winograd> {
       const Tensor h = extras.norm ? group_norm_apply(x, beside, *extras.norm, statistics) : x;
       RECORD_FUNCTION("tweedie::conv3x3_backward", flop(direct_flop(dy, weight)));
       out[kWeight] = at::empty_like(weight);
+      const Tensor sums = at::empty({dy.size(0), dy.size(1)}, dy.options());
       kernels::winograd_filter_gradient(
           shape_of(dy, h.size(1), dy.size(1),
                    extras.upsample ? ConvScale::kUpsampled : ConvScale::kSame),
           h.data_ptr<float>(), dy.data_ptr<float>(), out[kWeight].data_ptr<float>(),
-          strides_of(weight, 0, 1), kernels::on_torch_threads);
+          strides_of(weight, 0, 1), sums.data_ptr<float>(), kernels::on_torch_threads);
+      set_biases(sums);
+    } else if (wants(kBias) || wants(kImageBias)) {
+      RECORD_FUNCTION("tweedie::conv3x3_backward", flop(0));
+      set_biases(dy.sum({2, 3}));
     }
     const bool norm = extras.norm && (wants(kX) || wants(kBeside) || wants(kGamma) ||
                                       wants(kBeta) || wants(kScale) || wants(kShift));
@@ -198,7 +214,8 @@ struct Winograd : torch::autograd::Function<Winograd> {
     }
     const GroupNormGradients g =
         group_norm_gradients(x, beside, *extras.norm, statistics, dh, /*reuse=*/true);
-    out[kX] = g.x, out[kBeside] = g.beside, out[kGamma] = g.weight, out[kBeta] = g.bias, out[kScale] = g.scale;
+    out[kX] = g.x, out[kBeside] = g.beside, out[kGamma] = g.weight, out[kBeta] = g.bias,
+    out[kScale] = g.scale;
     out[kShift] = g.shift;
     return out;
   }

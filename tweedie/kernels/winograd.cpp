@@ -1,6 +1,7 @@
 #include "tweedie/kernels/winograd.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "tweedie/kernels/norm.h"
 #include "tweedie/kernels/scratch.h"
@@ -27,6 +28,7 @@ constexpr int64_t kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
 // Measured on a core with 1 MB of second-level cache: tiles and channels whose matrices stay there.
 constexpr int64_t kConvTiles = 24, kConvColumns = 128, kGradientTiles = 192;
 constexpr int64_t kFewBlocks = 16;
+constexpr int64_t kSumPoint = kPatch + 1;  // (1,1): A dy A^T is the tile's sum there
 
 // An image whose pixels are equal two by two has nothing at the point -1, and its output's pairs
 // take nothing from there: 11 of the 36 products fall away.
@@ -80,9 +82,7 @@ struct Source {
   const float* zero;  // what lies outside, `padded` floats
 
   // A row of all images below each other.
-  const float* row(int64_t index) const {
-    return data + index * (halved ? w / 2 : w) * channels;
-  }
+  const float* row(int64_t index) const { return data + index * (halved ? w / 2 : w) * channels; }
   void prepare(const Tile&) const {}
 };
 
@@ -161,8 +161,8 @@ HWY_INLINE void find_pixels(const From& s, const Tile& tile, const float** out) 
 // transform(patch) of tiles first..last, Size x Size pixels to 6 x 6, a row of `m` each; columns
 // from `channels` to `padded` are filled with zeros.
 template <int Size, class From, class Transform>
-HWY_INLINE void gather(From&& s, const Tiling& tiling, int64_t first, int64_t last,
-                       int64_t padded, const Matrices& m, float* out, Transform transform) {
+HWY_INLINE void gather(From&& s, const Tiling& tiling, int64_t first, int64_t last, int64_t padded,
+                       const Matrices& m, float* out, Transform transform) {
   const D d;
   using V = hn::Vec<D>;
   const int64_t lanes = hn::Lanes(d);
@@ -370,7 +370,7 @@ void Conv(const Conv3x3Shape& s, const ConvInput& in, const float* weights, cons
 }
 
 void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, float* dfilter,
-                    FilterStrides at, const ParallelFor& parallel) {
+                    FilterStrides at, float* sums, const ParallelFor& parallel) {
   const D d;
   using V = hn::Vec<D>;
   const Tiling tiling(s);
@@ -383,6 +383,7 @@ void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, floa
   float* gradient = scratch(1, g.size());
   float* zero = scratch(2, std::max(padded, columns));
   std::fill(zero, zero + std::max(padded, columns), 0.0f);
+  std::vector<double> exact(sums ? s.n * s.k : 0);
   for (int64_t first = 0; first < tiling.count; first += block) {
     const int64_t count = std::min(block, tiling.count - first);
     parallel(count, [&](int64_t begin, int64_t end) {
@@ -399,9 +400,14 @@ void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, floa
           multiply({.rows = s.c, .depth = count}, {input + p * v.plane, 1, v.stride},
                    {gradient + p * g.plane + k, g.stride}, {sum + p * s.c * columns + k, columns},
                    first > 0);
+        if (sums && p == kSumPoint)
+          for (int64_t i = 0; i < count; ++i)
+            for (int64_t j = k; j < std::min(k + kPanel, s.k); ++j)
+              exact[Tile(tiling, first + i).n * s.k + j] += gradient[p * g.plane + i * g.stride + j];
       }
     });
   }
+  if (sums) std::copy(exact.begin(), exact.end(), sums);
   parallel(s.c, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c)
       for (int64_t k = 0; k < s.k; k += lanes) {
@@ -461,8 +467,9 @@ void winograd_conv(const Conv3x3Shape& shape, const ConvInput& input, const floa
 }
 
 void winograd_filter_gradient(const Conv3x3Shape& shape, const float* x, const float* dy,
-                              float* dfilter, FilterStrides strides, const ParallelFor& parallel) {
-  HWY_DYNAMIC_DISPATCH(FilterGradient)(shape, x, dy, dfilter, strides, parallel);
+                              float* dfilter, FilterStrides strides, float* sums,
+                              const ParallelFor& parallel) {
+  HWY_DYNAMIC_DISPATCH(FilterGradient)(shape, x, dy, dfilter, strides, sums, parallel);
 }
 
 }  // namespace tweedie::kernels

@@ -58,8 +58,10 @@ void winograd_conv(const Conv3x3Shape& shape, const ConvInput& input, const floa
                    const ConvSums& sums, float* y, const ParallelFor& parallel);
 
 /// The gradient of the filter, written with `strides`, from x and the gradient dy of y; not for
-/// kPooled.
+/// kPooled. `sums` [n,k], unless null, receives dy's sums over an image: the gradient of the
+/// biases, which costs nothing beside.
 void winograd_filter_gradient(const Conv3x3Shape& shape, const float* x, const float* dy,
-                              float* dfilter, FilterStrides strides, const ParallelFor& parallel);
+                              float* dfilter, FilterStrides strides, float* sums,
+                              const ParallelFor& parallel);
 
 }  // namespace tweedie::kernels
