@@ -51,9 +51,9 @@ struct ConvExtras {
   const ConvPlans* plans = nullptr;   ///< null: plan_conv3x3
 };
 
-/// x [N,in,H,W] without the channels of `beside`, weight [out,in,3,3], bias [out] or undefined -> [N,out,H,W], twice the size if
-/// upsampled. By Winograd where the plan says so and runs_on_kernels(x); everything else by
-/// at::conv2d, and so are second derivatives.
+/// x [N,in,H,W] without the channels of `beside`, weight [out,in,3,3], bias [out] or undefined ->
+/// [N,out,H,W], twice the size if upsampled. By Winograd where the plan says so and
+/// runs_on_kernels(x); everything else by at::conv2d, and so are second derivatives.
 Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias,
                const ConvExtras& extras = {});
 

@@ -162,7 +162,7 @@ Tensor stock_group_norm(const Tensor& x, const GroupNormArgs& args) {
 Tensor group_norm(const Tensor& x, const GroupNormArgs& a) {
   if (!runs_on_kernels(x) || a.weight.scalar_type() != at::kFloat) return stock_group_norm(x, a);
   const Tensor last = channels_last(x);
-  if (!at::GradMode::is_enabled()) 
+  if (!at::GradMode::is_enabled())
     return group_norm_apply(last, {}, a, group_norm_statistics(last, {}, a));
   return Fused::apply(last, a.weight, a.bias, maybe(a.scale), maybe(a.shift), a.groups, a.eps,
                       a.silu);

@@ -51,8 +51,7 @@ template <class T, class Body>
 void each_segment(const NormShape& s, const Images<T>& x, const Part& part, Body&& body) {
   const int64_t extra = x.beside_channels, own = s.c - extra;
   const int64_t here = std::clamp<int64_t>(own - part.first, 0, part.width);
-  if (here > 0)
-    body(Segment<T>{0, here, x.data + part.n * s.pixels * own + part.first, own});
+  if (here > 0) body(Segment<T>{0, here, x.data + part.n * s.pixels * own + part.first, own});
   if (here < part.width)
     body(Segment<T>{here, part.width - here,
                     x.beside + part.n * s.pixels * extra + part.first + here - own, extra});

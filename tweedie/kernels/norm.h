@@ -35,8 +35,8 @@ void norm_line(const NormShape& shape, const NormParameters& parameters, const f
 void norm_apply(const NormShape& shape, const Images<const float>& x, const float* line, bool silu,
                 float* y, const ParallelFor& parallel);
 
-/// Gradients. `dz` [n,pixels,c] receives that of what stands before SiLU and may be dy; dx may be dz
-/// if x is one array. `sums` [2,n,c] receives the sums over pixels of dz and of dz * x_hat: the
+/// Gradients. `dz` [n,pixels,c] receives that of what stands before SiLU and may be dy; dx may be
+/// dz if x is one array. `sums` [2,n,c] receives the sums over pixels of dz and of dz * x_hat: the
 /// gradients of gamma, beta, scale and shift follow from them.
 void norm_backward(const NormShape& shape, const NormParameters& parameters,
                    const Images<const float>& x, const float* mean, const float* rstd,
