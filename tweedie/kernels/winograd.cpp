@@ -26,7 +26,7 @@ namespace tweedie::kernels {
 constexpr int64_t kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
 
 // Measured on a core with 1 MB of second-level cache: tiles and channels whose matrices stay there.
-constexpr int64_t kConvTiles = 24, kConvColumns = 128, kGradientTiles = 192;
+constexpr int64_t kConvTiles = 24, kConvColumns = 128, kGradientTiles = 128;
 constexpr int64_t kFewBlocks = 16;
 constexpr int64_t kSumPoint = kPatch + 1;  // (1,1): A dy A^T is the tile's sum there
 
