@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <vector>
 
 #include "tweedie/kernels/scratch.h"
 
@@ -20,7 +19,7 @@
 #define TWEEDIE_KERNELS_ATTENTION_ONCE
 namespace tweedie::kernels {
 
-// Work for one thread: a panel of 32 tokens of one head of one image.
+// A panel of 32 tokens of one head of one image.
 struct HeadPanel {
   HeadPanel(const AttentionShape& s, int64_t item)
       : n(item / panels_of(s.tokens) / s.heads),
@@ -46,6 +45,17 @@ inline void pack(const AttentionShape& s, const HeadPanel& p, const Tokens<const
     for (int64_t i = 0; i < s.dim; ++i) out[i * kPanel + t] = factor * in[t * from.stride + i];
 }
 
+// The panel's tokens as rows, times `factor`: [32][32] for every 32 components, those behind the
+// last zero. The rows of missing tokens are left as they are.
+inline void pack_rows(const AttentionShape& s, const HeadPanel& p, const Tokens<const float>& from,
+                      float factor, float* out) {
+  const float* in = p.in(s, from) + p.first * from.stride;
+  for (int64_t first = 0; first < s.dim; first += kPanel, out += kPanel * kPanel)
+    for (int64_t t = 0; t < p.count; ++t)
+      for (int64_t i = 0; i < kPanel; ++i)
+        out[t * kPanel + i] = first + i < s.dim ? factor * in[t * from.stride + first + i] : 0;
+}
+
 // Back, column t times factors[t].
 inline void unpack(const AttentionShape& s, const HeadPanel& p, const float* in,
                    const float* factors, const Tokens<float>& to) {
@@ -64,16 +74,58 @@ namespace tweedie::kernels::HWY_NAMESPACE {
 HWY_INLINE GemmA rows_of(const float* data, int64_t stride) { return {data, stride, 1}; }
 HWY_INLINE GemmA columns_of(const float* data, int64_t stride) { return {data, 1, stride}; }
 
+constexpr int64_t kNarrow = 8;  // columns
+using Narrow = hn::CappedTag<float, kNarrow>;
+constexpr int kNarrowVectors = static_cast<int>(kNarrow / hn::MaxLanes(Narrow()));
+
+// Of the first 8 columns what multiply() computes, R rows at a time and the last ones by fewer.
+template <int R>
+void multiply_narrow(GemmSize size, GemmA a, const GemmB& b, GemmC c, bool accumulate) {
+  const Narrow d;
+  const int64_t lanes = hn::Lanes(d);
+  for (; size.rows >= R; size.rows -= R, a.data += R * a.row, c.data += R * c.row) {
+    hn::Vec<Narrow> sum[R][kNarrowVectors];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < kNarrowVectors; ++v)
+        sum[r][v] = accumulate ? hn::Load(d, c.data + r * c.row + v * lanes) : hn::Zero(d);
+    for (int64_t i = 0; i < size.depth; ++i)
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+        for (int v = 0; v < kNarrowVectors; ++v)
+          sum[r][v] = hn::MulAdd(hn::Set(d, a.data[r * a.row + i * a.step]),
+                                 hn::Load(d, b.data + i * b.step + v * lanes), sum[r][v]);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < kNarrowVectors; ++v)
+        hn::Store(sum[r][v], d, c.data + r * c.row + v * lanes);
+  }
+  if constexpr (R > 1) multiply_narrow<R / 2>(size, a, b, c, accumulate);
+}
+
+// The first `columns` of a panel at least: half of it or less is computed 8 at a time.
+inline void multiply(int64_t columns, const GemmSize& size, const GemmA& a, GemmB b, GemmC c,
+                     bool accumulate) {
+  if (2 * columns > kPanel) return multiply(size, a, b, c, accumulate);
+  for (; columns > 0; columns -= kNarrow, b.data += kNarrow, c.data += kNarrow)
+    multiply_narrow<8 / kNarrowVectors>(size, a, b, c, accumulate);
+}
+
 // scores [tokens][32] = `rows` times the packed columns.
-HWY_INLINE void products(const AttentionShape& s, const GemmA& rows, const float* packed,
-                         float* scores) {
-  multiply({.rows = s.tokens, .depth = s.dim}, rows, {packed, kPanel}, {scores, kPanel}, false);
+HWY_INLINE void products(const AttentionShape& s, const HeadPanel& p, const GemmA& rows,
+                         const float* packed, float* scores) {
+  multiply(p.count, {.rows = s.tokens, .depth = s.dim}, rows, {packed, kPanel}, {scores, kPanel},
+           false);
 }
 
 // [dim][32] = `columns` times scores.
-HWY_INLINE void combine(const AttentionShape& s, const GemmA& columns, const float* scores,
-                        float* out) {
-  multiply({.rows = s.dim, .depth = s.tokens}, columns, {scores, kPanel}, {out, kPanel}, false);
+HWY_INLINE void combine(const AttentionShape& s, const HeadPanel& p, const GemmA& columns,
+                        const float* scores, float* out) {
+  multiply(p.count, {.rows = s.dim, .depth = s.tokens}, columns, {scores, kPanel}, {out, kPanel},
+           false);
 }
 
 // scores -> exp(scores - the column's maximum); the columns' sums and, where wanted, ln(sum exp).
@@ -82,7 +134,7 @@ HWY_INLINE void softmax(int64_t tokens, int64_t count, float* scores, float* sum
   const D d;
   const int64_t lanes = hn::Lanes(d);
   HWY_ALIGN float most[kPanel];
-  for (int64_t i = 0; i < kPanel; i += lanes) {
+  for (int64_t i = 0; i < count; i += lanes) {
     auto top = hn::Load(d, scores + i);
     for (int64_t t = 1; t < tokens; ++t) top = hn::Max(top, hn::Load(d, scores + t * kPanel + i));
     auto sum = hn::Zero(d);
@@ -109,70 +161,41 @@ void Forward(const AttentionShape& s, Tokens<const float> q, Tokens<const float>
     for (int64_t item = begin; item < end; ++item) {
       const HeadPanel p(s, item);
       pack(s, p, q, scale, packed);
-      products(s, rows_of(p.in(s, k), k.stride), packed, scores);
+      products(s, p, rows_of(p.in(s, k), k.stride), packed, scores);
       softmax(s.tokens, p.count, scores, sums,
               logsumexp ? logsumexp + p.row(s) + p.first : nullptr);
-      combine(s, columns_of(p.in(s, v), v.stride), scores, packed);
-      for (float& sum : sums) sum = 1 / sum;
+      combine(s, p, columns_of(p.in(s, v), v.stride), scores, packed);
+      for (int64_t t = 0; t < p.count; ++t) sums[t] = 1 / sums[t];
       unpack(s, p, packed, sums, out);
     }
   });
 }
 
-// Of one panel of queries: dq, and delta = sum(dout * out) of each query, which the keys need too.
-void QueryGradient(const AttentionShape& s, const HeadPanel& p, Tokens<const float> q,
-                   Tokens<const float> k, Tokens<const float> v, Tokens<const float> out,
-                   const float* logsumexp, Tokens<const float> dout, Tokens<float> dq,
-                   float* delta) {
-  const D d;
-  const int64_t lanes = hn::Lanes(d);
-  const float scale = 1 / std::sqrt(static_cast<float>(s.dim));
-  float* packed = scratch(0, s.dim * kPanel);
-  float* scores = scratch(1, s.tokens * kPanel);
-  float* dscores = scratch(2, s.tokens * kPanel);
-  HWY_ALIGN float lse[kPanel] = {}, sums[kPanel] = {}, factors[kPanel];
-  for (int64_t t = 0; t < p.count; ++t) {
-    const float* o = p.in(s, out) + (p.first + t) * out.stride;
-    const float* g = p.in(s, dout) + (p.first + t) * dout.stride;
-    double sum = 0;
-    for (int64_t i = 0; i < s.dim; ++i) sum += double(o[i]) * g[i];
-    delta[p.row(s) + p.first + t] = sums[t] = static_cast<float>(sum);
-    lse[t] = logsumexp[p.row(s) + p.first + t];
-  }
-  pack(s, p, q, scale, packed);
-  products(s, rows_of(p.in(s, k), k.stride), packed, scores);
-  pack(s, p, dout, 1, packed);
-  products(s, rows_of(p.in(s, v), v.stride), packed, dscores);
-  for (int64_t t = 0; t < s.tokens; ++t)
-    for (int64_t i = 0; i < kPanel; i += lanes) {
-      float* at = scores + t * kPanel + i;
-      const auto e = exp(hn::Sub(hn::Load(d, at), hn::Load(d, lse + i)));
-      const auto g = hn::Sub(hn::Load(d, dscores + t * kPanel + i), hn::Load(d, sums + i));
-      hn::Store(hn::Mul(e, g), d, at);
-    }
-  combine(s, columns_of(p.in(s, k), k.stride), scores, packed);
-  std::fill_n(factors, kPanel, scale);
-  unpack(s, p, packed, factors, dq);
-}
+// What the keys of one head share: its queries' delta = sum(dout * out), and dq as it grows, in
+// panels [tokens][32] of its components.
+struct Queries {
+  float *delta, *dq;
+};
 
-// Of one panel of keys: dk and dv. Here the columns are keys and the rows queries.
+// Of one panel of keys: dk, dv and what it adds to dq. The columns are keys and the rows queries.
 void KeyGradient(const AttentionShape& s, const HeadPanel& p, Tokens<const float> q,
                  Tokens<const float> k, Tokens<const float> v, const float* logsumexp,
-                 const float* delta, Tokens<const float> dout, Tokens<float> dk, Tokens<float> dv) {
+                 Tokens<const float> dout, Tokens<float> dk, Tokens<float> dv,
+                 const Queries& queries) {
   const D d;
   const int64_t lanes = hn::Lanes(d);
   const float scale = 1 / std::sqrt(static_cast<float>(s.dim));
-  float* packed = scratch(0, s.dim * kPanel);
+  float* packed = scratch(0, panels_of(s.dim) * kPanel * kPanel);
   float* scores = scratch(1, s.tokens * kPanel);
   float* dscores = scratch(2, s.tokens * kPanel);
   HWY_ALIGN float factors[kPanel];
   pack(s, p, k, scale, packed);
-  products(s, rows_of(p.in(s, q), q.stride), packed, scores);
+  products(s, p, rows_of(p.in(s, q), q.stride), packed, scores);
   pack(s, p, v, 1, packed);
-  products(s, rows_of(p.in(s, dout), dout.stride), packed, dscores);
+  products(s, p, rows_of(p.in(s, dout), dout.stride), packed, dscores);
   for (int64_t t = 0; t < s.tokens; ++t) {
-    const auto lse = hn::Set(d, logsumexp[p.row(s) + t]), sum = hn::Set(d, delta[p.row(s) + t]);
-    for (int64_t i = 0; i < kPanel; i += lanes) {
+    const auto lse = hn::Set(d, logsumexp[p.row(s) + t]), sum = hn::Set(d, queries.delta[t]);
+    for (int64_t i = 0; i < p.count; i += lanes) {
       float* at = scores + t * kPanel + i;
       float* dat = dscores + t * kPanel + i;
       const auto e = exp(hn::Sub(hn::Load(d, at), lse));
@@ -180,29 +203,45 @@ void KeyGradient(const AttentionShape& s, const HeadPanel& p, Tokens<const float
       hn::Store(e, d, at);
     }
   }
-  combine(s, columns_of(p.in(s, dout), dout.stride), scores, packed);
+  combine(s, p, columns_of(p.in(s, dout), dout.stride), scores, packed);
   std::fill_n(factors, kPanel, 1.0f);
   unpack(s, p, packed, factors, dv);
-  combine(s, columns_of(p.in(s, q), q.stride), dscores, packed);
+  combine(s, p, columns_of(p.in(s, q), q.stride), dscores, packed);
   std::fill_n(factors, kPanel, scale);
   unpack(s, p, packed, factors, dk);
+  pack_rows(s, p, k, scale, packed);
+  for (int64_t i = 0; i < panels_of(s.dim); ++i)
+    multiply(s.dim - i * kPanel, {.rows = s.tokens, .depth = p.count}, rows_of(dscores, kPanel),
+             {packed + i * kPanel * kPanel, kPanel}, {queries.dq + i * s.tokens * kPanel, kPanel},
+             p.first > 0);
 }
 
 void Backward(const AttentionShape& s, Tokens<const float> q, Tokens<const float> k,
               Tokens<const float> v, Tokens<const float> out, const float* logsumexp,
               Tokens<const float> dout, const AttentionGradients& gradients,
               const ParallelFor& parallel) {
-  std::vector<float> delta(static_cast<size_t>(s.n * s.heads * s.tokens));
-  const int64_t items = s.n * s.heads * panels_of(s.tokens);
-  parallel(items, [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item)
-      QueryGradient(s, HeadPanel(s, item), q, k, v, out, logsumexp, dout, gradients.q,
-                    delta.data());
-  });
-  parallel(items, [&](int64_t begin, int64_t end) {
-    for (int64_t item = begin; item < end; ++item)
-      KeyGradient(s, HeadPanel(s, item), q, k, v, logsumexp, delta.data(), dout, gradients.k,
-                  gradients.v);
+  const int64_t panels = panels_of(s.tokens);
+  parallel(s.n * s.heads, [&](int64_t begin, int64_t end) {
+    // delta lies behind dq.
+    float* dq = scratch(3, (panels_of(s.dim) * s.tokens + panels) * kPanel);
+    const Queries queries{dq + panels_of(s.dim) * s.tokens * kPanel, dq};
+    for (int64_t item = begin; item < end; ++item) {
+      const HeadPanel head(s, item * panels);
+      for (int64_t t = 0; t < s.tokens; ++t) {
+        const float* o = head.in(s, out) + t * out.stride;
+        const float* g = head.in(s, dout) + t * dout.stride;
+        double sum = 0;
+        for (int64_t i = 0; i < s.dim; ++i) sum += double(o[i]) * g[i];
+        queries.delta[t] = static_cast<float>(sum);
+      }
+      for (int64_t panel = 0; panel < panels; ++panel)
+        KeyGradient(s, HeadPanel(s, item * panels + panel), q, k, v, logsumexp, dout, gradients.k,
+                    gradients.v, queries);
+      for (int64_t t = 0; t < s.tokens; ++t)
+        for (int64_t i = 0; i < s.dim; i += kPanel)
+          std::copy_n(dq + i * s.tokens + t * kPanel, std::min(kPanel, s.dim - i),
+                      head.in(s, gradients.q) + t * gradients.q.stride + i);
+    }
   });
 }
 

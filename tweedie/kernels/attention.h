@@ -25,7 +25,7 @@ void attention(const AttentionShape& shape, Tokens<const float> q, Tokens<const 
                Tokens<const float> v, Tokens<float> out, float* logsumexp,
                const ParallelFor& parallel);
 
-/// The gradients of q, k and v from that of out, `dout`.
+/// The gradients of q, k and v from that of out, `dout`. Each head is the work of one thread.
 struct AttentionGradients {
   Tokens<float> q, k, v;
 };
