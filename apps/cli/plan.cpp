@@ -8,8 +8,8 @@ namespace {
 
 std::string algorithm_of(const ConvLayer& layer) {
   if (layer.is_planned())
-    return plan_kept_conv3x3(layer.shape()) == ConvPlan::kWinograd ? "winograd F(4x4,3x3)"
-                                                                   : "stock direct";
+    return plan_conv3x3(layer.shape()) == ConvPlan::kWinograd ? "winograd F(4x4,3x3)"
+                                                              : "stock direct";
   if (layer.kernel == 1 && layer.stride == 1) return "1x1 product";
   return fmt::format("stock, stride {}", layer.stride);
 }

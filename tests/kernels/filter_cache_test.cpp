@@ -94,7 +94,7 @@ TEST(FilterCache, IsDroppedByACallWithAutograd) {
   const Tensor w = weight(1).requires_grad_();
   const Tensor first = cache.find(w);
   const Tensor y = conv3x3(image(), w, {}, {.cache = &cache});
-  EXPECT_TRUE(at::equal(y, convolve(w, nullptr)));
+  EXPECT_LT(testing::distance(y, convolve(w, nullptr)), 1e-5) << "few tiles: another algorithm";
   // What changes its memory now need not tell.
   w.data_ptr<float>()[0] += 1;
   EXPECT_FALSE(cache.find(w).is_same(first));

@@ -26,8 +26,8 @@ int count_winograd(const std::function<void()>& work) {
   return winograd_calls;
 }
 
-int count_winograd(int64_t n, const ConvShape& s, const ConvPlans* plans) {
-  const at::NoGradGuard no_grad;
+int count_winograd(int64_t n, const ConvShape& s, const ConvPlans* plans, bool training = false) {
+  const at::AutoGradMode mode(training);
   const Tensor x = noise({n, s.in, s.height, s.width}, 1), w = noise({s.out, s.in, 3, 3}, 2);
   return count_winograd([&] { conv3x3(x, w, {}, {.plans = plans}); });
 }
@@ -40,6 +40,15 @@ TEST(ConvPlan, IsTheSameForEveryBatch) {
     EXPECT_EQ(count_winograd(1, s, nullptr), expected);
     EXPECT_EQ(count_winograd(64, s, nullptr), expected);
   }
+}
+
+TEST(ConvPlan, InTrainingLeavesAFewTilesToTheStockConvolution) {
+  const ConvShape s{32, 32, 7, 7};  // 4 tiles an image
+  for (const int64_t batch : {1, 7, 8, 64}) {
+    EXPECT_EQ(plan_conv3x3_training(s, batch) == ConvPlan::kWinograd, batch >= 8);
+    EXPECT_EQ(count_winograd(batch, s, nullptr, /*training=*/true), batch >= 8) << batch;
+  }
+  EXPECT_EQ(plan_conv3x3_training({3, 32, 32, 32}, 64), ConvPlan::kStock);
 }
 
 TEST(ConvPlan, OfTheCallerComesFirstAndGivesTheSameNumbers) {

@@ -71,7 +71,7 @@ TEST(LayerList, NetworksOfEveryKindOfClasses) {
 }
 
 TEST(NetworkPlan, ByRuleHoldsEachShapeOnceAsTheRuleSays) {
-  const NetworkPlan plan = plan_by_rule(UNet(tiny_unet(1, {16, 32})), 16, 16);
+  const NetworkPlan plan = plan_by_rule(UNet(tiny_unet(1, {16, 32})), 16, 16, 2);
   EXPECT_EQ(plan.version, kConvPlanVersion);
   EXPECT_EQ(plan.instruction_set, kernels::instruction_set());
   EXPECT_FALSE(plan.measured);
@@ -79,7 +79,7 @@ TEST(NetworkPlan, ByRuleHoldsEachShapeOnceAsTheRuleSays) {
   for (const PlannedConv& c : plan.convolutions) {
     const ConvShape shape{c.in, c.out, c.height, c.width};
     EXPECT_TRUE(seen.insert(shape).second);
-    EXPECT_EQ(c.algorithm == "winograd", plan_conv3x3(shape) == ConvPlan::kWinograd);
+    EXPECT_EQ(c.algorithm == "winograd", plan_conv3x3_training(shape, 2) == ConvPlan::kWinograd);
   }
   EXPECT_TRUE(seen.contains({16, 16, 16, 16}));
   EXPECT_TRUE(seen.contains({32, 32, 8, 8}));
@@ -97,7 +97,7 @@ TEST(NetworkPlan, ByMeasurementTellsEveryShape) {
 TEST(NetworkPlan, IsFollowed) {
   UNet net(tiny_unet());
   net->eval();
-  NetworkPlan plan = plan_by_rule(net, 8, 8);
+  NetworkPlan plan = plan_by_rule(net, 8, 8, 64);
   use_plan(net, plan);
   const Tensor by_rule = output(net);
   for (PlannedConv& c : plan.convolutions) c.algorithm = "winograd";  // 8 channels: never by rule
@@ -105,13 +105,12 @@ TEST(NetworkPlan, IsFollowed) {
   const Tensor planned = output(net);
   EXPECT_FALSE(at::equal(planned, by_rule)) << "another rounding";
   EXPECT_TRUE(at::allclose(planned, by_rule, 1e-4, 1e-4));
-  use_plan(net, plan_by_rule(net, 8, 8));
-  // Without a plan maps of 4x4 are by Winograd in sampling, by the rule's plan they are not.
-  EXPECT_TRUE(at::allclose(output(net), by_rule, 1e-4, 1e-4));
+  use_plan(net, plan_by_rule(net, 8, 8, 64));
+  EXPECT_TRUE(at::equal(output(net), by_rule));
 }
 
 TEST(NetworkPlan, SurvivesJsonAndRefusesAnUnknownAlgorithm) {
-  const NetworkPlan plan = plan_by_rule(UNet(tiny_unet()), 8, 8);
+  const NetworkPlan plan = plan_by_rule(UNet(tiny_unet()), 8, 8, 64);
   NetworkPlan back;
   from_json(to_json(plan), back);
   EXPECT_EQ(to_json(back), to_json(plan));
@@ -121,7 +120,7 @@ TEST(NetworkPlan, SurvivesJsonAndRefusesAnUnknownAlgorithm) {
 }
 
 TEST(NetworkPlan, OfAnotherVersionOrInstructionSetIsForeign) {
-  NetworkPlan plan = plan_by_rule(UNet(tiny_unet()), 8, 8);
+  NetworkPlan plan = plan_by_rule(UNet(tiny_unet()), 8, 8, 64);
   EXPECT_EQ(foreign_plan_notice(plan), "");
   plan.version += 1;
   EXPECT_TRUE(contains(foreign_plan_notice(plan), fmt::format("version {} for", plan.version)));

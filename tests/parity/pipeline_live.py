@@ -90,7 +90,7 @@ def main():
         unet = UNet2DModel.from_pretrained(bundled, subfolder="unet", low_cpu_mem_usage=False)
         labels = torch.tensor([0, 3, 7, 10])
         init, noises = torch.randn(N, 1, 28, 28), torch.randn(20, N, 1, 28, 28)
-        for sampler, scheduler, steps in (("ddim", DDIMScheduler, 10), ("ddpm", DDPMScheduler, 20)):
+        for sampler, scheduler, steps in (("ddim", DDIMScheduler, 50), ("ddpm", DDPMScheduler, 20)):
             check(f"models/fashion, {scheduler.__name__}, {steps} steps",
                   ours(program, bundled, sampler, steps, init, noises, folder, "--class", "0,3,7,none"),
                   by_loop(unet, scheduler.from_pretrained(bundled, subfolder="scheduler"), steps, init, noises,

@@ -83,6 +83,9 @@ Tensor stock(const Tensor& x, const Tensor& weight, const Tensor& bias, const Co
   Tensor h = joined(x, e.beside);
   if (e.norm) h = stock_group_norm(h, *e.norm);
   if (e.upsample) h = at::upsample_nearest2d(h, {2 * h.size(2), 2 * h.size(3)}, 2.0, 2.0);
+  // The stock convolution copies what is not in the other's order: let it be the smaller one.
+  if (at::GradMode::is_enabled() && weight.is_contiguous() && weight.numel() > h.numel())
+    h = h.contiguous();
   // A convolution's output is no part of what its backward needs: sums may be taken in place.
   Tensor y = at::conv2d(h, weight, bias, 1, 1);
   if (e.image_bias.defined()) y.add_(e.image_bias.unsqueeze(-1).unsqueeze(-1));
@@ -227,25 +230,28 @@ Tensor FilterCache::find(const Tensor& weight) {
   return WeightCache::find(weight, [&] { return transformed(weight, false); });
 }
 
-ConvPlan plan_kept_conv3x3(const ConvShape& s) {
+ConvPlan plan_conv3x3(const ConvShape& s) {
   // The transforms cost as much as 16 channels of products.
   return s.in >= 16 && s.out >= 16 && s.height * s.width >= 16 ? ConvPlan::kWinograd
                                                                : ConvPlan::kStock;
 }
 
-ConvPlan plan_conv3x3(const ConvShape& s) {
-  // A map of 4x4 gives too few tiles to share the filter's transform.
-  return s.height * s.width > 16 ? plan_kept_conv3x3(s) : ConvPlan::kStock;
+ConvPlan plan_conv3x3_training(const ConvShape& s, int64_t batch) {
+  constexpr int64_t kLeastTiles = 32;  // measured: fewer do not pay for the filter's transform
+  const int64_t tiles = batch * ((s.height + 3) / 4) * ((s.width + 3) / 4);
+  return tiles >= kLeastTiles ? plan_conv3x3(s) : ConvPlan::kStock;
 }
 
 Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvExtras& e) {
+  if (e.cache && at::GradMode::is_enabled()) e.cache->drop();  // the filter is about to change
   const int64_t in = weight.size(1);
   const auto plan = [&] {
     const int64_t scale = e.upsample ? 2 : 1;
     const ConvShape shape{in, weight.size(0), scale * x.size(2), scale * x.size(3)};
     if (e.plans)
       if (const auto found = e.plans->find(shape); found != e.plans->end()) return found->second;
-    return e.cache && !at::GradMode::is_enabled() ? plan_kept_conv3x3(shape) : plan_conv3x3(shape);
+    return at::GradMode::is_enabled() ? plan_conv3x3_training(shape, x.size(0))
+                                      : plan_conv3x3(shape);
   };
   const bool ours = runs_on_kernels(x) && runs_on_kernels(weight) && weight.size(2) == 3 &&
                     weight.size(3) == 3 && plan() == ConvPlan::kWinograd;
@@ -268,7 +274,6 @@ Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias, const 
     const Tensor filter = e.cache ? e.cache->find(weight) : transformed(weight, false);
     return compute(channels_last(x), weight, bias, last, filter, &statistics);
   }
-  if (e.cache) e.cache->drop();  // the filter is about to change
   const GroupNormArgs none{}, &n = e.norm ? *e.norm : none;
   return Winograd::apply(channels_last(x), weight, maybe(last.beside), maybe(bias),
                          maybe(e.image_bias), maybe(e.residual), maybe(n.weight), maybe(n.bias),

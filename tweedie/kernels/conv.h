@@ -18,19 +18,19 @@ struct ConvShape {
   auto operator<=>(const ConvShape&) const = default;
 };
 
-/// How a convolution of this shape is computed in float32 on a CPU. A pure function of the shape
-/// without the batch, so that runs repeat and resume exactly.
+/// How a convolution is computed in float32 on a CPU.
 enum class ConvPlan {
   kStock,    ///< at::conv2d
   kWinograd  ///< kernels/winograd.h, channels last
 };
+/// Without autograd: a pure function of the shape without the batch, so that an image does not
+/// depend on those beside it.
 ConvPlan plan_conv3x3(const ConvShape& shape);
-/// The same where the filter's transform is kept from call to call, as in sampling: fewer tiles
-/// pay.
-ConvPlan plan_kept_conv3x3(const ConvShape& shape);
-constexpr int64_t kConvPlanVersion = 1;  ///< raised when plan_conv3x3 changes its mind
+/// With autograd, where the filter is transformed anew every time: of the batch too.
+ConvPlan plan_conv3x3_training(const ConvShape& shape, int64_t batch);
+constexpr int64_t kConvPlanVersion = 1;  ///< raised when one of them changes its mind
 
-/// What to do instead of plan_conv3x3's choice, shape by shape.
+/// What to do instead of their choice, shape by shape.
 using ConvPlans = std::map<ConvShape, ConvPlan>;
 
 /// Keeps a transformed filter.
@@ -48,7 +48,7 @@ struct ConvExtras {
   Tensor image_bias;                  ///< [N,out], added; may be undefined
   Tensor residual;                    ///< like the output, added; may be undefined
   FilterCache* cache = nullptr;       ///< of this filter, used without autograd
-  const ConvPlans* plans = nullptr;   ///< null: plan_conv3x3
+  const ConvPlans* plans = nullptr;   ///< where they say nothing: plan_conv3x3 or ..._training
 };
 
 /// x [N,in,H,W] without the channels of `beside`, weight [out,in,3,3], bias [out] or undefined ->

@@ -20,8 +20,9 @@ HWY_INLINE V exp(V x) {
   const hn::DFromV<V> d;
   const hn::RebindToSigned<decltype(d)> integers;
   const V log2e = hn::Set(d, 1.44269504f);
-  // x comes second, where a NaN stays.
-  x = hn::Min(hn::Set(d, 88), hn::Max(hn::Set(d, -87), x));
+  // Not by Min and Max, which lose a NaN on some targets.
+  const V least = hn::Set(d, -87), most = hn::Set(d, 88);
+  x = hn::IfThenElse(hn::Lt(x, least), least, hn::IfThenElse(hn::Gt(x, most), most, x));
   // n = round(x / ln 2): the last bits of 1.5 2^23 + 127 + n are the exponent of 2^n.
   const V magic = hn::Set(d, 12582912.0f + 127);
   const V t = hn::MulAdd(x, log2e, magic);

@@ -41,18 +41,31 @@ struct Pointers {
   kernels::NormParameters parameters;
 };
 
+// The result, and what was found of x.
+Tensor normalise(const Tensor& x, const GroupNormArgs& args, GroupNormStatistics* s) {
+  RECORD_FUNCTION("tweedie::group_norm", flop(0));
+  const Pointers p(args);
+  s->mean = at::empty({x.size(0), args.groups}, x.options()), s->rstd = at::empty_like(s->mean);
+  Tensor y = at::empty_like(x);
+  kernels::norm_forward(shape_of(x, {}, args), p.parameters, x.data_ptr<float>(),
+                        s->mean.data_ptr<float>(), s->rstd.data_ptr<float>(), y.data_ptr<float>(),
+                        kernels::on_torch_threads);
+  return y;
+}
+
 struct Fused : torch::autograd::Function<Fused> {
   static Tensor forward(AutogradContext* ctx, const Tensor& x, const Tensor& weight,
                         const Tensor& bias, const MaybeTensor& scale, const MaybeTensor& shift,
                         int64_t groups, double eps, bool silu) {
     const GroupNormArgs args{
         groups, eps, weight, bias, silu, or_undefined(scale), or_undefined(shift)};
-    const GroupNormStatistics s = group_norm_statistics(x, {}, args);
+    GroupNormStatistics s;
+    const Tensor y = normalise(x, args, &s);
     ctx->save_for_backward({x, weight, bias, args.scale, args.shift, s.mean, s.rstd});
     ctx->saved_data["groups"] = groups;
     ctx->saved_data["eps"] = eps;
     ctx->saved_data["silu"] = silu;
-    return group_norm_apply(x, {}, args, s);
+    return y;
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& gradients) {
@@ -162,8 +175,8 @@ Tensor stock_group_norm(const Tensor& x, const GroupNormArgs& args) {
 Tensor group_norm(const Tensor& x, const GroupNormArgs& a) {
   if (!runs_on_kernels(x) || a.weight.scalar_type() != at::kFloat) return stock_group_norm(x, a);
   const Tensor last = channels_last(x);
-  if (!at::GradMode::is_enabled())
-    return group_norm_apply(last, {}, a, group_norm_statistics(last, {}, a));
+  GroupNormStatistics statistics;
+  if (!at::GradMode::is_enabled()) return normalise(last, a, &statistics);
   return Fused::apply(last, a.weight, a.bias, maybe(a.scale), maybe(a.shift), a.groups, a.eps,
                       a.silu);
 }

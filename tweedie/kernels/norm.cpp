@@ -57,6 +57,26 @@ void each_segment(const NormShape& s, const Images<T>& x, const Part& part, Body
                     x.beside + part.n * s.pixels * extra + part.first + here - own, extra});
 }
 
+// y = act(a x + b) for channels first..first+count of image n.
+inline void find_line(const NormShape& s, const NormParameters& p, int64_t n, int64_t first,
+                      int64_t count, const float* mean, const float* rstd, float* a, float* b) {
+  const int64_t per_group = s.c / s.groups;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t c = first + i, g = n * s.groups + c / per_group;
+    const float scale = p.scale ? 1 + p.scale[n * s.c + c] : 1;
+    const float shift = p.shift ? p.shift[n * s.c + c] : 0;
+    a[i] = rstd[g] * p.gamma[c] * scale;
+    b[i] = (p.beta[c] - mean[g] * rstd[g] * p.gamma[c]) * scale + shift;
+  }
+}
+
+// Room for the sums of a part.
+struct Sums {
+  explicit Sums(const Parts& parts) : sum(parts.width), square(parts.width), origin(parts.width) {}
+  std::vector<double> sum, square;
+  std::vector<float> origin;
+};
+
 }  // namespace tweedie::kernels
 #endif
 
@@ -101,44 +121,69 @@ HWY_INLINE void add_lanes(V v, int64_t count, double* sums) {
   for (int64_t l = 0; l < std::min<int64_t>(count, hn::Lanes(D())); ++l) sums[l] += lanes[l];
 }
 
+void part_statistics(const NormShape& s, const Images<const float>& x, const Parts& parts,
+                     const Part& part, float eps, Sums& sums, float* mean, float* rstd) {
+  auto& [sum, square, origin] = sums;
+  std::fill(sum.begin(), sum.end(), 0), std::fill(square.begin(), square.end(), 0);
+  each_segment(s, x, part, [&](const auto& g) {
+    // Distances from the first pixel, so that a large mean cancels nothing.
+    std::copy_n(g.data, g.width, sums.origin.data() + g.from);
+    each_round(s.pixels, g.width, [&](int64_t from, int64_t to, int64_t i, auto load, auto) {
+      const D d;
+      const V first = load(g.data + i);
+      V one = hn::Zero(d), two = hn::Zero(d);
+      for (int64_t p = from; p < to; ++p) {
+        const V v = hn::Sub(load(g.data + p * g.stride + i), first);
+        one = hn::Add(one, v), two = hn::MulAdd(v, v, two);
+      }
+      add_lanes(one, g.width - i, sums.sum.data() + g.from + i);
+      add_lanes(two, g.width - i, sums.square.data() + g.from + i);
+    });
+  });
+  const double pixels = double(s.pixels), count = pixels * double(parts.per_group);
+  for (int64_t i = 0; i < part.width; i += parts.per_group) {
+    double m = 0, m2 = 0;
+    for (int64_t j = i; j < i + parts.per_group; ++j) m += origin[j] + sum[j] / pixels;
+    m /= double(parts.per_group);
+    for (int64_t j = i; j < i + parts.per_group; ++j) {
+      const double away = origin[j] + sum[j] / pixels - m;
+      m2 += square[j] - sum[j] * sum[j] / pixels + pixels * away * away;
+    }
+    const int64_t g = part.n * s.groups + (part.first + i) / parts.per_group;
+    mean[g] = float(m);
+    rstd[g] = float(1 / std::sqrt(m2 / count + double(eps)));
+  }
+}
+
+// `a` and `b` of the part's channels.
+void part_apply(const NormShape& s, const Images<const float>& x, const Part& part, const float* a,
+                const float* b, bool with_silu, float* y) {
+  float* out = y + part.n * s.pixels * s.c + part.first;
+  const auto pass = [&](auto act) {
+    each_segment(s, x, part, [&](const auto& g) {
+      each_round(s.pixels, g.width,
+                 [&](int64_t from, int64_t to, int64_t i, auto load, auto store) {
+                   const V va = load(a + g.from + i), vb = load(b + g.from + i);
+                   for (int64_t p = from; p < to; ++p)
+                     store(act(hn::MulAdd(va, load(g.data + p * g.stride + i), vb)),
+                           out + p * s.c + g.from + i);
+                 });
+    });
+  };
+  if (with_silu) {
+    pass([](V z) { return silu(z); });
+  } else {
+    pass([](V z) { return z; });
+  }
+}
+
 void Statistics(const NormShape& s, const Images<const float>& x, float eps, float* mean,
                 float* rstd, const ParallelFor& parallel) {
   const Parts parts(s);
   parallel(parts.count, [&](int64_t begin, int64_t end) {
-    std::vector<double> sum(parts.width), square(parts.width);
-    std::vector<float> origin(parts.width);
-    for (int64_t index = begin; index < end; ++index) {
-      const Part part(s, parts, index);
-      std::fill(sum.begin(), sum.end(), 0), std::fill(square.begin(), square.end(), 0);
-      each_segment(s, x, part, [&](const auto& g) {
-        // Distances from the first pixel, so that a large mean cancels nothing.
-        std::copy_n(g.data, g.width, origin.data() + g.from);
-        each_round(s.pixels, g.width, [&](int64_t from, int64_t to, int64_t i, auto load, auto) {
-          const D d;
-          const V first = load(g.data + i);
-          V one = hn::Zero(d), two = hn::Zero(d);
-          for (int64_t p = from; p < to; ++p) {
-            const V v = hn::Sub(load(g.data + p * g.stride + i), first);
-            one = hn::Add(one, v), two = hn::MulAdd(v, v, two);
-          }
-          add_lanes(one, g.width - i, sum.data() + g.from + i);
-          add_lanes(two, g.width - i, square.data() + g.from + i);
-        });
-      });
-      const double pixels = double(s.pixels), count = pixels * double(parts.per_group);
-      for (int64_t i = 0; i < part.width; i += parts.per_group) {
-        double m = 0, m2 = 0;
-        for (int64_t j = i; j < i + parts.per_group; ++j) m += origin[j] + sum[j] / pixels;
-        m /= double(parts.per_group);
-        for (int64_t j = i; j < i + parts.per_group; ++j) {
-          const double away = origin[j] + sum[j] / pixels - m;
-          m2 += square[j] - sum[j] * sum[j] / pixels + pixels * away * away;
-        }
-        const int64_t g = part.n * s.groups + (part.first + i) / parts.per_group;
-        mean[g] = float(m);
-        rstd[g] = float(1 / std::sqrt(m2 / count + double(eps)));
-      }
-    }
+    Sums sums(parts);
+    for (int64_t index = begin; index < end; ++index)
+      part_statistics(s, x, parts, Part(s, parts, index), eps, sums, mean, rstd);
   });
 }
 
@@ -149,24 +194,22 @@ void Apply(const NormShape& s, const Images<const float>& x, const float* line, 
     for (int64_t index = begin; index < end; ++index) {
       const Part part(s, parts, index);
       const float* a = line + part.n * s.c + part.first;
-      const float* b = a + s.n * s.c;
-      float* out = y + part.n * s.pixels * s.c + part.first;
-      const auto pass = [&](auto act) {
-        each_segment(s, x, part, [&](const auto& g) {
-          each_round(s.pixels, g.width,
-                     [&](int64_t from, int64_t to, int64_t i, auto load, auto store) {
-                       const V va = load(a + g.from + i), vb = load(b + g.from + i);
-                       for (int64_t p = from; p < to; ++p)
-                         store(act(hn::MulAdd(va, load(g.data + p * g.stride + i), vb)),
-                               out + p * s.c + g.from + i);
-                     });
-        });
-      };
-      if (with_silu) {
-        pass([](V z) { return silu(z); });
-      } else {
-        pass([](V z) { return z; });
-      }
+      part_apply(s, x, part, a, a + s.n * s.c, with_silu, y);
+    }
+  });
+}
+
+void Forward(const NormShape& s, const NormParameters& p, const float* x, float* mean, float* rstd,
+             float* y, const ParallelFor& parallel) {
+  const Parts parts(s);
+  parallel(parts.count, [&](int64_t begin, int64_t end) {
+    Sums sums(parts);
+    std::vector<float> a(parts.width), b(parts.width);
+    for (int64_t index = begin; index < end; ++index) {
+      const Part part(s, parts, index);
+      part_statistics(s, {x}, parts, part, p.eps, sums, mean, rstd);
+      find_line(s, p, part.n, part.first, part.width, mean, rstd, a.data(), b.data());
+      part_apply(s, {x}, part, a.data(), b.data(), p.silu, y);
     }
   });
 }
@@ -266,6 +309,7 @@ namespace tweedie::kernels {
 
 HWY_EXPORT(Statistics);
 HWY_EXPORT(Apply);
+HWY_EXPORT(Forward);
 HWY_EXPORT(Backward);
 
 void norm_statistics(const NormShape& shape, const Images<const float>& x, float eps, float* mean,
@@ -275,15 +319,13 @@ void norm_statistics(const NormShape& shape, const Images<const float>& x, float
 
 void norm_line(const NormShape& s, const NormParameters& p, const float* mean, const float* rstd,
                float* line) {
-  const int64_t per_group = s.c / s.groups;
   for (int64_t n = 0; n < s.n; ++n)
-    for (int64_t c = 0; c < s.c; ++c) {
-      const int64_t g = n * s.groups + c / per_group;
-      const float scale = p.scale ? 1 + p.scale[n * s.c + c] : 1;
-      const float shift = p.shift ? p.shift[n * s.c + c] : 0;
-      line[n * s.c + c] = rstd[g] * p.gamma[c] * scale;
-      line[(s.n + n) * s.c + c] = (p.beta[c] - mean[g] * rstd[g] * p.gamma[c]) * scale + shift;
-    }
+    find_line(s, p, n, 0, s.c, mean, rstd, line + n * s.c, line + (s.n + n) * s.c);
+}
+
+void norm_forward(const NormShape& shape, const NormParameters& parameters, const float* x,
+                  float* mean, float* rstd, float* y, const ParallelFor& parallel) {
+  HWY_DYNAMIC_DISPATCH(Forward)(shape, parameters, x, mean, rstd, y, parallel);
 }
 
 void norm_apply(const NormShape& shape, const Images<const float>& x, const float* line, bool silu,

@@ -35,6 +35,10 @@ void norm_line(const NormShape& shape, const NormParameters& parameters, const f
 void norm_apply(const NormShape& shape, const Images<const float>& x, const float* line, bool silu,
                 float* y, const ParallelFor& parallel);
 
+/// All three at once: x is read from memory only once. y may be x.
+void norm_forward(const NormShape& shape, const NormParameters& parameters, const float* x,
+                  float* mean, float* rstd, float* y, const ParallelFor& parallel);
+
 /// Gradients. `dz` [n,pixels,c] receives that of what stands before SiLU and may be dy; dx may be
 /// dz if x is one array. `sums` [2,n,c] receives the sums over pixels of dz and of dz * x_hat: the
 /// gradients of gamma, beta, scale and shift follow from them.

@@ -403,7 +403,8 @@ void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, floa
         if (sums && p == kSumPoint)
           for (int64_t i = 0; i < count; ++i)
             for (int64_t j = k; j < std::min(k + kPanel, s.k); ++j)
-              exact[Tile(tiling, first + i).n * s.k + j] += gradient[p * g.plane + i * g.stride + j];
+              exact[Tile(tiling, first + i).n * s.k + j] +=
+                  gradient[p * g.plane + i * g.stride + j];
       }
     });
   }

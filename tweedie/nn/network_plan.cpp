@@ -33,8 +33,9 @@ std::string NetworkPlan::describe() const {
                      static_cast<int64_t>(convolutions.size()) - ours);
 }
 
-NetworkPlan plan_by_rule(UNet net, int64_t height, int64_t width) {
-  return make_plan(net, height, width, [](const ConvShape& s) { return plan_conv3x3(s); });
+NetworkPlan plan_by_rule(UNet net, int64_t height, int64_t width, int64_t batch) {
+  return make_plan(net, height, width,
+                   [&](const ConvShape& s) { return plan_conv3x3_training(s, batch); });
 }
 
 NetworkPlan plan_by_measurement(UNet net, int64_t height, int64_t width, int64_t batch,

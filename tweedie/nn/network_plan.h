@@ -28,7 +28,7 @@ struct PlannedConv {
 struct NetworkPlan {
   int64_t version = kConvPlanVersion;
   std::string instruction_set;  ///< that it was made for
-  bool measured = false;        ///< on the machine; else by plan_conv3x3
+  bool measured = false;        ///< on the machine; else by plan_conv3x3_training
   std::vector<PlannedConv> convolutions;
 
   /// "by rule (version 1, avx512): 8 shapes by Winograd, 2 stock"
@@ -43,15 +43,15 @@ struct NetworkPlan {
   }
 };
 
-/// plan_conv3x3 for every shape in the network, as it is trained; no measurement.
-NetworkPlan plan_by_rule(UNet net, int64_t height, int64_t width);
+/// plan_conv3x3_training for every shape in the network; no measurement.
+NetworkPlan plan_by_rule(UNet net, int64_t height, int64_t width, int64_t batch);
 
 /// Times every shape both ways at this batch (with `gradients` forward and backward), tells each
 /// result and picks the faster.
 NetworkPlan plan_by_measurement(UNet net, int64_t height, int64_t width, int64_t batch,
                                 bool gradients, const NoticeFn& notice);
 
-/// From now on the network computes by `plan`; shapes that it lacks by plan_conv3x3.
+/// From now on the network computes by `plan`; shapes that it lacks by the rule.
 void use_plan(UNet net, const NetworkPlan& plan);
 
 /// What differs from what this program would note on this machine: "" or one line.

@@ -200,7 +200,7 @@ void Trainer::State::decide_plan(const NoticeFn& notice) {
     at.plan =
         plan_by_measurement(setup.net, height, width, train.batch_size, /*gradients=*/true, notice);
   } else if (!at.plan) {
-    at.plan = plan_by_rule(setup.net, height, width);
+    at.plan = plan_by_rule(setup.net, height, width, train.batch_size);
   } else if (const std::string foreign = foreign_plan_notice(*at.plan);
              !foreign.empty() && notice) {
     notice(foreign);

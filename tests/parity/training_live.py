@@ -1,0 +1,73 @@
+"""Trains the same network on the same batches in PyTorch and compares the losses step by step:
+    python tests/parity/training_live.py PATH/TO/train_steps
+Exits with 77 if diffusers is missing.
+"""
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+try:
+    import diffusers
+    import torch
+    from safetensors.torch import load_file, save_file
+except ImportError as error:
+    print(f"skipped: {sys.executable} has no {error.name}")
+    sys.exit(77)
+
+STEPS, BATCH, SIDE, RATE = 300, 8, 16, 1e-3
+WINDOW = 25
+CONFIG = dict(sample_size=SIDE, in_channels=1, out_channels=1, layers_per_block=2, block_out_channels=(32, 64),
+              norm_num_groups=8, down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+              up_block_types=("AttnUpBlock2D", "UpBlock2D"))
+
+
+def batches():
+    """Bright rectangles on black, noised at random times."""
+    x0 = -torch.ones(STEPS, BATCH, 1, SIDE, SIDE)
+    for image in x0.view(-1, SIDE, SIDE):
+        top, left, height, width = torch.randint(1, SIDE // 2, (4,)).tolist()
+        image[top:top + height, left:left + width] = 1
+    t = torch.randint(0, 1000, (STEPS, BATCH))
+    eps = torch.randn_like(x0)
+    alphas_cumprod = torch.cumprod(1 - torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), 0)
+    a = alphas_cumprod[t].view(STEPS, BATCH, 1, 1, 1)
+    return dict(x=(a.sqrt() * x0 + (1 - a).sqrt() * eps).float(), t=t, eps=eps)
+
+
+def theirs(net, batches):
+    optimizer = torch.optim.AdamW(net.parameters(), lr=RATE, weight_decay=0.0)
+    losses = []
+    for x, t, eps in zip(batches["x"], batches["t"], batches["eps"]):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(net(x, t).sample, eps)
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return torch.tensor(losses)
+
+
+def main():
+    torch.manual_seed(0)
+    torch.set_num_threads(2)
+    net = diffusers.UNet2DModel(**CONFIG).train()
+    data = batches()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        net.save_pretrained(folder)
+        save_file(data, folder / "in.safetensors")
+        subprocess.run([sys.argv[1], folder, folder / "in.safetensors", folder / "out.safetensors", str(RATE)], check=True)
+        ours = load_file(folder / "out.safetensors")["losses"]
+    peer = theirs(net, data)
+    each = (ours / peer - 1).abs()
+    a, b = ours.view(-1, WINDOW).mean(1), peer.view(-1, WINDOW).mean(1)
+    windows = (a / b - 1).abs()
+    print(f"loss {b[0]:.4f} -> {b[-1]:.4f} there, {a[-1]:.4f} here; relative difference: steps 1-10 {each[:10].max():.1e}, "
+          f"any step {each.max():.1e}, means of {WINDOW} steps {windows.max():.1e}")
+    if not b[-1] < b[0] / 3:
+        raise SystemExit("the loss did not fall: this shows nothing")
+    if not (each[:10].max() < 1e-3 and windows.max() < 2e-3):
+        raise SystemExit("the losses part")
+
+
+main()
