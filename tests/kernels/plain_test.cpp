@@ -225,10 +225,10 @@ TEST(PlainWinograd, OddSizes) {
   }
 }
 
-// act(a x + b) of images that lie in two arrays.
+// act(a x + b) of images that lie in two arrays; the last one has enough tiles to do so row by row.
 TEST(PlainWinograd, NormalisesOnTheWay) {
   for (const Conv3x3Shape& s : {Conv3x3Shape{2, 40, 30, 20, 18}, Conv3x3Shape{3, 5, 9, 33, 17},
-                                Conv3x3Shape{100, 2, 3, 17, 5}})
+                                Conv3x3Shape{100, 2, 3, 17, 5}, Conv3x3Shape{2, 90, 70, 17, 5}})
     for (const int64_t extra : {int64_t{0}, int64_t{1}, s.c - 2})
       for (const bool silu : {false, true}) {
         SCOPED_TRACE(testing::Message() << s.h << " rows, " << extra << " beside, SiLU " << silu);
