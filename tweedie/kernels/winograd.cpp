@@ -22,34 +22,48 @@ void Weights(const float* filter, FilterStrides at, int64_t c, int64_t k, bool f
              const ParallelFor& parallel) {
   const D d;
   using V = hn::Vec<D>;
-  const int64_t lanes = hn::Lanes(d), panels = panels_of(k), plane = panels * c * kPanel;
-  parallel(panels, [&](int64_t begin, int64_t end) {
-    for (int64_t panel = begin; panel < end; ++panel)
-      for (int64_t j = 0; j < c; ++j) {
-        HWY_ALIGN float g[9][kPanel] = {};
-        const int64_t width = std::min(kPanel, k - panel * kPanel);
-        for (int64_t i = 0; i < width; ++i) {
-          const float* from = filter + (panel * kPanel + i) * at.k + j * at.c;
-          for (int tap = 0; tap < 9; ++tap)
-            g[flip ? 8 - tap : tap][i] = from[tap / 3 * at.y + tap % 3 * at.x];
-        }
+  const int64_t lanes = hn::Lanes(d), panels = panels_of(k), plane = weight_plane(c);
+  // Channels come by blocks, since a filter's numbers lie together and those of the next one may
+  // fall into the same cache set. The result passes the caches by: it is larger than they are, and
+  // a line that another core has read would have to be fetched from there before it is written.
+  constexpr int64_t kBlock = 16;
+  const int64_t blocks = (c + kBlock - 1) / kBlock;
+  parallel(panels * blocks, [&](int64_t begin, int64_t end) {
+    HWY_ALIGN float g[9][kBlock][kPanel] = {};
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t panel = item / blocks, first = item % blocks * kBlock;
+      const int64_t width = std::min(kPanel, k - panel * kPanel),
+                    count = std::min(kBlock, c - first);
+      float* const matrices = out + panel * kPoints * plane;
+      for (int64_t p = 0; first == 0 && p < kPoints; ++p)
+        std::fill(matrices + p * plane + c * kPanel, matrices + (p + 1) * plane, 0.0f);
+      for (int64_t i = 0; i < kPanel; ++i) {
+        const float* from = filter + (panel * kPanel + i) * at.k + first * at.c;
+        for (int64_t tap = 0; tap < 9; ++tap)
+          for (int64_t j = 0; j < count; ++j)
+            g[flip ? 8 - tap : tap][j][i] =
+                i < width ? from[j * at.c + tap / 3 * at.y + tap % 3 * at.x] : 0;
+      }
+      for (int64_t j = 0; j < count; ++j) {
+        float* to = matrices + (first + j) * kPanel;
         for (int64_t i = 0; i < kPanel; i += lanes) {
           V t[kPatch][3];
           for (int column = 0; column < 3; ++column) {
             V u[kPatch];
-            transform_filter(hn::Load(d, g[column] + i), hn::Load(d, g[3 + column] + i),
-                             hn::Load(d, g[6 + column] + i), u);
+            transform_filter(hn::Load(d, g[column][j] + i), hn::Load(d, g[3 + column][j] + i),
+                             hn::Load(d, g[6 + column][j] + i), u);
             for (int row = 0; row < kPatch; ++row) t[row][column] = u[row];
           }
           for (int row = 0; row < kPatch; ++row) {
             V u[kPatch];
             transform_filter(t[row][0], t[row][1], t[row][2], u);
             for (int column = 0; column < kPatch; ++column)
-              hn::StoreU(u[column], d,
-                         out + (row * kPatch + column) * plane + (panel * c + j) * kPanel + i);
+              hn::Stream(u[column], d, to + (row * kPatch + column) * plane + i);
           }
         }
       }
+    }
+    hwy::FlushStream();
   });
 }
 
@@ -62,7 +76,7 @@ void Conv(const Conv3x3Shape& s, const ConvInput& in, const float* weights, cons
   const int64_t chunk = std::min(few ? kConvColumns / 2 : kConvColumns, panels_of(s.k) * kPanel);
   const int64_t chunks = (s.k + chunk - 1) / chunk, share = few ? 1 : chunks;
   const Matrices v(block, padded), m(block, chunk);
-  const int64_t plane = panels_of(s.k) * s.c * kPanel;
+  const int64_t plane = weight_plane(s.c);
   parallel(blocks * chunks / share, [&](int64_t begin, int64_t end) {
     float* input = scratch(0, v.size());
     float* output = scratch(1, m.size());
@@ -86,7 +100,7 @@ void Conv(const Conv3x3Shape& s, const ConvInput& in, const float* weights, cons
         if (!is_live(s, p)) continue;
         for (int64_t k = from; k < to; k += kPanel)
           multiply({.rows = last - first, .depth = s.c}, {input + p * v.plane, v.stride, 1},
-                   {weights + p * plane + k * s.c, kPanel},
+                   {weights + (k / kPanel * kPoints + p) * plane, kPanel},
                    {output + p * m.plane + (k - from), m.stride}, false);
       }
       scatter_output(s, tiling, m, output, first, last, from, to, sums, y);
@@ -94,72 +108,94 @@ void Conv(const Conv3x3Shape& s, const ConvInput& in, const float* weights, cons
   });
 }
 
-void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, float* dfilter,
-                    FilterStrides at, float* sums, const ParallelFor& parallel) {
+// G^T u G of channels c..c+rows and k..k+columns, `u` [parts][kPoints][rows][columns], to dfilter.
+void filter_back(const Conv3x3Shape& s, const float* u, const FilterBlock& block, int64_t parts,
+                 float* dfilter, FilterStrides at) {
   const D d;
   using V = hn::Vec<D>;
+  const int64_t lanes = hn::Lanes(d), plane = block.plane();
+  for (int64_t c = 0; c < block.rows; ++c)
+    for (int64_t k = 0; k < block.width; k += lanes) {
+      const auto point = [&](int i, int j) {
+        const int64_t p = i * kPatch + j;
+        V sum = hn::Zero(d);
+        if (!is_live(s, p)) return sum;
+        const float* from = u + p * plane + c * block.columns + k;
+        for (int64_t part = 0; part < parts; ++part)
+          sum = hn::Add(sum, hn::LoadU(d, from + part * kPoints * plane));
+        return sum;
+      };
+      V t[3][kPatch];
+      for (int j = 0; j < kPatch; ++j) {
+        V column[3];
+        transform_filter_back(point(0, j), point(1, j), point(2, j), point(3, j), point(4, j),
+                              point(5, j), column);
+        for (int i = 0; i < 3; ++i) t[i][j] = column[i];
+      }
+      const int64_t width = std::min(lanes, block.width - k);
+      for (int i = 0; i < 3; ++i) {
+        V line[3];
+        transform_filter_back(t[i][0], t[i][1], t[i][2], t[i][3], t[i][4], t[i][5], line);
+        for (int j = 0; j < 3; ++j) {
+          HWY_ALIGN float out[kPanel];
+          hn::Store(line[j], d, out);
+          float* to = dfilter + (block.k + k) * at.k + (block.c + c) * at.c + i * at.y + j * at.x;
+          for (int64_t l = 0; l < width; ++l) to[l * at.k] = out[l];
+        }
+      }
+    }
+}
+
+void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, float* dfilter,
+                    FilterStrides at, float* sums, const ParallelFor& parallel) {
   const Tiling tiling(s);
-  const int64_t lanes = hn::Lanes(d), padded = (s.c + lanes - 1) / lanes * lanes;
-  const int64_t columns = panels_of(s.k) * kPanel;
-  const int64_t block = std::min(kGradientTiles, tiling.count);
-  const Matrices v(block, padded), g(block, columns);
-  float* sum = scratch(3, kPoints * s.c * columns);
-  float* input = scratch(0, v.size());
-  float* gradient = scratch(1, g.size());
-  float* zero = scratch(2, std::max(padded, columns));
-  std::fill(zero, zero + std::max(padded, columns), 0.0f);
+  const int64_t tiles = tiling.rows * tiling.columns;  // of an image
+  const Chunks c(s.c, kGradientRows, 16), k(s.k, kGradientColumns, kPanel);
+  const int64_t blocks = c.count * k.count, most = FilterBlock(s, c, k, 0).size();
+  // A few blocks only: the images are shared out too.
+  const int64_t parts =
+      std::clamp<int64_t>(std::min(kGradientParts / blocks, tiling.count / 256), 1, s.n);
+  float* shared = parts > 1 ? scratch(3, blocks * parts * most) : nullptr;
   std::vector<double> exact(sums ? s.n * s.k : 0);
-  for (int64_t first = 0; first < tiling.count; first += block) {
-    const int64_t count = std::min(block, tiling.count - first);
-    parallel(count, [&](int64_t begin, int64_t end) {
-      gather_input(input_of(s, x, zero), tiling, first + begin, first + end, padded, v,
-                   input + begin * v.stride);
-      gather_gradient(s, tiling, dy, zero, first + begin, first + end, columns, g,
-                      gradient + begin * g.stride);
-    });
-    const int64_t panels = panels_of(s.k);
-    parallel(kPoints * panels, [&](int64_t begin, int64_t end) {
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t p = item / panels, k = item % panels * kPanel;
-        if (is_live(s, p))
-          multiply({.rows = s.c, .depth = count}, {input + p * v.plane, 1, v.stride},
-                   {gradient + p * g.plane + k, g.stride}, {sum + p * s.c * columns + k, columns},
-                   first > 0);
-        if (sums && p == kSumPoint)
-          for (int64_t i = 0; i < count; ++i)
-            for (int64_t j = k; j < std::min(k + kPanel, s.k); ++j)
-              exact[Tile(tiling, first + i).n * s.k + j] +=
-                  gradient[p * g.plane + i * g.stride + j];
+  const Matrices v(kGradientTiles, c.size), g(kGradientTiles, k.size);
+  parallel(blocks * parts, [&](int64_t begin, int64_t end) {
+    float* input = scratch(0, v.size());
+    float* gradient = scratch(1, g.size());
+    float* zero = scratch(2, std::max(c.size, k.size));
+    std::fill_n(zero, std::max(c.size, k.size), 0.0f);
+    for (int64_t item = begin; item < end; ++item) {
+      const FilterBlock block(s, c, k, item / parts);
+      const int64_t part = item % parts, last = (part + 1) * s.n / parts * tiles;
+      float* sum = shared ? shared + item * most : scratch(3, most);
+      bool accumulate = false;
+      for (int64_t i = part * s.n / parts * tiles; i < last; i += kGradientTiles) {
+        const int64_t count = std::min(kGradientTiles, last - i);
+        gather_input(input_of(s, x, zero).part(block.c, block.rows), tiling, i, i + count, c.size,
+                     v, input);
+        gather_gradient(gradient_of(s, dy, zero).part(block.k, block.width), tiling, i, i + count,
+                        block.columns, g, gradient);
+        for (int64_t p = 0; p < kPoints; ++p) {
+          if (!is_live(s, p)) continue;
+          for (int64_t j = 0; j < block.columns; j += kPanel)
+            multiply({.rows = block.rows, .depth = count}, {input + p * v.plane, 1, v.stride},
+                     {gradient + p * g.plane + j, g.stride},
+                     {sum + p * block.plane() + j, block.columns}, accumulate);
+        }
+        accumulate = true;
+        if (!sums || block.c > 0) continue;
+        for (int64_t t = 0; t < count; ++t)
+          for (int64_t j = 0; j < block.width; ++j)
+            exact[(i + t) / tiles * s.k + block.k + j] +=
+                gradient[kSumPoint * g.plane + t * g.stride + j];
       }
-    });
-  }
+      if (!shared) filter_back(s, sum, block, 1, dfilter, at);
+    }
+  });
   if (sums) std::copy(exact.begin(), exact.end(), sums);
-  parallel(s.c, [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin; c < end; ++c)
-      for (int64_t k = 0; k < s.k; k += lanes) {
-        const auto point = [&](int i, int j) {
-          const int64_t p = i * kPatch + j;
-          return is_live(s, p) ? hn::LoadU(d, sum + (p * s.c + c) * columns + k) : hn::Zero(d);
-        };
-        V t[3][kPatch];
-        for (int j = 0; j < kPatch; ++j) {
-          V column[3];
-          transform_filter_back(point(0, j), point(1, j), point(2, j), point(3, j), point(4, j),
-                                point(5, j), column);
-          for (int i = 0; i < 3; ++i) t[i][j] = column[i];
-        }
-        const int64_t width = std::min(lanes, s.k - k);
-        for (int i = 0; i < 3; ++i) {
-          V line[3];
-          transform_filter_back(t[i][0], t[i][1], t[i][2], t[i][3], t[i][4], t[i][5], line);
-          for (int j = 0; j < 3; ++j) {
-            HWY_ALIGN float out[kPanel];
-            hn::Store(line[j], d, out);
-            for (int64_t l = 0; l < width; ++l)
-              dfilter[(k + l) * at.k + c * at.c + i * at.y + j * at.x] = out[l];
-          }
-        }
-      }
+  if (!shared) return;
+  parallel(blocks, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i)
+      filter_back(s, shared + i * parts * most, FilterBlock(s, c, k, i), parts, dfilter, at);
   });
 }
 
@@ -173,7 +209,9 @@ HWY_EXPORT(Weights);
 HWY_EXPORT(Conv);
 HWY_EXPORT(FilterGradient);
 
-int64_t winograd_weight_size(int64_t c, int64_t k) { return kPoints * panels_of(k) * kPanel * c; }
+int64_t winograd_weight_size(int64_t c, int64_t k) {
+  return panels_of(k) * kPoints * weight_plane(c);
+}
 
 void winograd_weights(const float* filter, FilterStrides strides, int64_t c, int64_t k, bool flip,
                       float* out, const ParallelFor& parallel) {

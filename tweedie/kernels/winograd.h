@@ -49,7 +49,8 @@ struct FilterStrides {
 };
 
 /// G g G^T of every filter, packed for winograd_conv. `flip` turns the filter around and exchanges
-/// its channels: with them winograd_conv gives the gradient of the input.
+/// its channels: with them winograd_conv gives the gradient of the input. `out` begins at a
+/// multiple of 64 bytes.
 void winograd_weights(const float* filter, FilterStrides strides, int64_t c, int64_t k, bool flip,
                       float* out, const ParallelFor& parallel);
 

@@ -18,7 +18,9 @@ namespace tweedie::kernels {
 constexpr int64_t kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
 
 // Measured on a core with 1 MB of second-level cache: tiles and channels whose matrices stay there.
-constexpr int64_t kConvTiles = 24, kConvColumns = 128, kGradientTiles = 128;
+constexpr int64_t kConvTiles = 24, kConvColumns = 128;
+constexpr int64_t kGradientTiles = 64, kGradientRows = 128, kGradientColumns = 64;
+constexpr int64_t kGradientParts = 16;
 constexpr int64_t kFewBlocks = 16;
 constexpr int64_t kSumPoint = kPatch + 1;  // (1,1): A dy A^T is the tile's sum there
 
@@ -52,10 +54,37 @@ struct Tile {
 // same cache set.
 struct Matrices {
   Matrices(int64_t rows, int64_t columns)
-      : stride(columns % 256 == 0 ? columns + 16 : columns), plane(rows * stride + 16) {}
+      : stride((columns + 15) / 16 % 2 ? columns : columns + 16), plane(rows * stride + 16) {}
   int64_t stride, plane;
   int64_t size() const { return kPoints * plane; }
 };
+
+// Channels in even chunks of at most `most`, multiples of `unit`.
+struct Chunks {
+  Chunks(int64_t channels, int64_t most, int64_t unit)
+      : count((channels + most - 1) / most),
+        size((channels + count * unit - 1) / (count * unit) * unit) {
+    count = (channels + size - 1) / size;
+  }
+  int64_t count, size;
+};
+
+// Sums for a part of the filter: kPoints matrices [rows, columns], of which `width` columns count.
+struct FilterBlock {
+  FilterBlock(const Conv3x3Shape& s, const Chunks& in, const Chunks& out, int64_t index)
+      : c(index % in.count * in.size),
+        k(index / in.count * out.size),
+        rows(std::min(in.size, s.c - c)),
+        width(std::min(out.size, s.k - k)),
+        columns((width + kPanel - 1) / kPanel * kPanel) {}
+  int64_t plane() const { return rows * columns + 16; }
+  int64_t size() const { return kPoints * plane(); }
+  int64_t c, k, rows, width, columns;
+};
+
+// Transformed weights lie panel by panel, 36 matrices [c, kPanel] each, in the order of their use.
+// The gap keeps equal places of different matrices out of the same cache set.
+inline int64_t weight_plane(int64_t c) { return c * kPanel + 16; }
 
 }  // namespace tweedie::kernels
 #endif
@@ -74,13 +103,18 @@ namespace tweedie::kernels::HWY_NAMESPACE {
 // its tile a patch begins.
 struct Source {
   const float* data;
-  int64_t h, w, channels, margin;
+  int64_t h, w, channels, width, margin;  // of all channels, `width` from the first one on
   bool halved;
   const float* zero;  // what lies outside, `padded` floats
 
   // A row of all images below each other.
   const float* row(int64_t index) const { return data + index * (halved ? w / 2 : w) * channels; }
   void prepare(const Tile&) const {}
+  Source part(int64_t first, int64_t count) const {
+    Source of = *this;
+    of.data += first, of.width = count;
+    return of;
+  }
 };
 
 // The same of images that are normalised on the way: the rows under a row of tiles, in a buffer of
@@ -91,7 +125,7 @@ class Band {
   static constexpr bool halved = false;
 
   Band(const Conv3x3Shape& s, const ConvInput& in, const float* outside, float* buffer)
-      : h(s.h), w(s.w), channels(s.c), zero(outside), n_(s.n), in_(in), rows_(buffer) {}
+      : h(s.h), w(s.w), channels(s.c), width(s.c), zero(outside), n_(s.n), in_(in), rows_(buffer) {}
 
   const float* row(int64_t index) const { return rows_ + index % kPatch * w * channels; }
 
@@ -107,7 +141,7 @@ class Band {
     }
   }
 
-  const int64_t h, w, channels;
+  const int64_t h, w, channels, width;
   const float* const zero;
 
  private:
@@ -172,7 +206,7 @@ HWY_INLINE void gather(From&& s, const Tiling& tiling, int64_t first, int64_t la
     find_pixels<Size>(s, Tile(tiling, std::min(index + 1, tiling.count - 1)), ahead);
     float* row = out + (index - first) * m.stride;
     for (int64_t c = 0; c < padded; c += lanes) {
-      const int64_t left = s.channels - c;
+      const int64_t left = s.width - c;
       const auto load = [&](const float* p) {
         if (HWY_LIKELY(left >= lanes)) return hn::LoadU(d, p + c);
         return left > 0 ? load_first(d, left, p + c) : hn::Zero(d);
@@ -196,7 +230,11 @@ HWY_INLINE void gather(From&& s, const Tiling& tiling, int64_t first, int64_t la
 }
 
 Source input_of(const Conv3x3Shape& s, const float* x, const float* zero) {
-  return {x, s.h, s.w, s.c, 1, s.scale == ConvScale::kUpsampled, zero};
+  return {x, s.h, s.w, s.c, s.c, 1, s.scale == ConvScale::kUpsampled, zero};
+}
+
+Source gradient_of(const Conv3x3Shape& s, const float* dy, const float* zero) {
+  return {dy, s.h, s.w, s.k, s.k, 0, false, zero};
 }
 
 // B^T d B.
@@ -210,11 +248,10 @@ void gather_input(From&& from, const Tiling& tiling, int64_t first, int64_t last
 }
 
 // A dy A^T.
-void gather_gradient(const Conv3x3Shape& s, const Tiling& tiling, const float* dy,
-                     const float* zero, int64_t first, int64_t last, int64_t padded,
-                     const Matrices& m, float* out) {
+void gather_gradient(const Source& from, const Tiling& tiling, int64_t first, int64_t last,
+                     int64_t padded, const Matrices& m, float* out) {
   using V = hn::Vec<D>;
-  gather<kTile>(Source{dy, s.h, s.w, s.k, 0, false, zero}, tiling, first, last, padded, m, out,
+  gather<kTile>(from, tiling, first, last, padded, m, out,
                 [](const V* y, V* to) { transform_gradient(y[0], y[1], y[2], y[3], to); });
 }
 
