@@ -171,10 +171,11 @@ void serve(bool train, const UNetOptions& options, int64_t batch, int64_t size) 
 int main(int argc, char** argv) {
   keep_freed_memory();  // as the program tweedie does
   if (argc != 6) return std::cerr << "usage: bench_step TASK CONFIG BATCH SIZE THREADS\n", 2;
+  const bool training = argv[1] == std::string("train");
+  if (!training) use_huge_pages();
   kernels::limit_instruction_set_from_environment();
   at::set_num_threads(std::stoi(argv[5]));
   at::manual_seed(0);
-  serve(argv[1] == std::string("train"),
-        unet_options_from_json(Json::parse(std::ifstream(argv[2]))), std::stoll(argv[3]),
+  serve(training, unet_options_from_json(Json::parse(std::ifstream(argv[2]))), std::stoll(argv[3]),
         std::stoll(argv[4]));
 }

@@ -4,6 +4,7 @@
 
 #include "cli.h"
 #include "profiling.h"
+#include "tweedie/core/heap.h"
 #include "tweedie/data/loader.h"
 #include "tweedie/io/files.h"
 #include "tweedie/io/grid.h"
@@ -95,6 +96,7 @@ void clear_pictures(const fs::path& folder) {
 }
 
 void sample(SampleFlags& flags) {
+  use_huge_pages();
   apply_common();
   if (flags.tune) require_cpu("--tune");
   if (flags.profile) require_cpu("--profile");
