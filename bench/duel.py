@@ -8,6 +8,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -17,9 +18,10 @@ CASES = {"forward": [("ddpm-cifar10", 16), ("ddpm-cifar10", 1), ("fashion", 64)]
          "train": [("ddpm-cifar10", 16), ("fashion", 64)]}
 # How all sides are held to an instruction set.
 ISAS = {"native": {}, "avx2": {"TWEEDIE_ISA": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}}
-# Who waits must not spin on the cores of who computes.
-QUIET = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0", "PYTHONWARNINGS": "ignore"}
 TURN_SECONDS = 3.0
+# Before a turn: an OpenMP team spins for some milliseconds after its last work, MKL's for 200, and must not do so on the cores of
+# who computes next. Within its turn every side waits as it does by default.
+PAUSE_SECONDS = 0.3
 
 
 class Failed(Exception):
@@ -34,7 +36,7 @@ class Worker:
             sys.exit(f"{command[0]} is missing: tools/build release bench_step")
         team = {"OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads)}
         self.process = subprocess.Popen([str(word) for word in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True, env=os.environ | QUIET | ISAS[isa] | team)
+                                        text=True, env=os.environ | {"PYTHONWARNINGS": "ignore"} | ISAS[isa] | team)
         self.steps = None
         self.ready = self.answer()
 
@@ -54,6 +56,7 @@ class Worker:
     def turn(self):
         if not self.steps:
             self.steps = max(1, round(TURN_SECONDS / self.ask("go", 1)["seconds"]))
+        time.sleep(PAUSE_SECONDS)
         return self.ask("go", self.steps)
 
     def close(self):
