@@ -1,6 +1,7 @@
 #include "tweedie/kernels/winograd.h"
 
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "tweedie/kernels/norm.h"
@@ -67,17 +68,30 @@ void Weights(const float* filter, FilterStrides at, int64_t c, int64_t k, bool f
   });
 }
 
+// What a thread's scratch holds: pieces of a call may come to it one by one.
+struct Gathered {
+  uint64_t call;
+  int64_t block;
+  bool operator==(const Gathered&) const = default;
+};
+
+uint64_t next_call() {
+  static std::atomic<uint64_t> calls = 0;
+  return ++calls;
+}
+
 void Conv(const Conv3x3Shape& s, const ConvInput& in, const float* weights, const ConvSums& sums,
           float* y, const ParallelFor& parallel) {
   const Tiling tiling(s);
   const int64_t lanes = hn::Lanes(D()), padded = (s.c + lanes - 1) / lanes * lanes;
-  const int64_t block = kConvTiles, blocks = (tiling.count + block - 1) / block;
+  const Chunks tiles(tiling.count, kConvTiles, 1);
   const bool few = is_few(tiling);
   const int64_t chunk = std::min(few ? kConvColumns / 2 : kConvColumns, panels_of(s.k) * kPanel);
   const int64_t chunks = (s.k + chunk - 1) / chunk, share = few ? 1 : chunks;
-  const Matrices v(block, padded), m(block, chunk);
+  const Matrices v(tiles.size, padded), m(tiles.size, chunk);
   const int64_t plane = weight_plane(s.c);
-  parallel(blocks * chunks / share, [&](int64_t begin, int64_t end) {
+  const uint64_t call = next_call();
+  parallel(tiles.count * chunks / share, [&](int64_t begin, int64_t end) {
     float* input = scratch(0, v.size());
     float* output = scratch(1, m.size());
     float* zero = scratch(2, padded);
@@ -87,8 +101,10 @@ void Conv(const Conv3x3Shape& s, const ConvInput& in, const float* weights, cons
     Band band(s, in, zero, in.line ? scratch(3, kPatch * s.w * s.c) : nullptr);
     for (int64_t item = begin * share; item < end * share; ++item) {
       const int64_t b = item / chunks, from = item % chunks * chunk;
-      const int64_t first = b * block, last = std::min(first + block, tiling.count);
-      if (item == begin * share || from == 0) {
+      const int64_t first = b * tiles.size, last = std::min(first + tiles.size, tiling.count);
+      thread_local Gathered held;
+      if (held != Gathered{call, b}) {
+        held = {call, b};
         if (in.line) {
           gather_input(band, tiling, first, last, padded, v, input);
         } else {
@@ -96,12 +112,12 @@ void Conv(const Conv3x3Shape& s, const ConvInput& in, const float* weights, cons
         }
       }
       const int64_t to = std::min(from + chunk, s.k);
-      for (int64_t p = 0; p < kPoints; ++p) {
-        if (!is_live(s, p)) continue;
-        for (int64_t k = from; k < to; k += kPanel)
-          multiply({.rows = last - first, .depth = s.c}, {input + p * v.plane, v.stride, 1},
-                   {weights + (k / kPanel * kPoints + p) * plane, kPanel},
-                   {output + p * m.plane + (k - from), m.stride}, false);
+      for (int64_t k = from; k < to; k += kPanel) {
+        for (int64_t p = 0; p < kPoints; ++p)
+          if (is_live(s, p))
+            multiply({.rows = last - first, .depth = s.c}, {input + p * v.plane, v.stride, 1},
+                     {weights + (k / kPanel * kPoints + p) * plane, kPanel},
+                     {output + p * m.plane + (k - from), m.stride}, false);
       }
       scatter_output(s, tiling, m, output, first, last, from, to, sums, y);
     }
