@@ -74,46 +74,6 @@ namespace tweedie::kernels::HWY_NAMESPACE {
 HWY_INLINE GemmA rows_of(const float* data, int64_t stride) { return {data, stride, 1}; }
 HWY_INLINE GemmA columns_of(const float* data, int64_t stride) { return {data, 1, stride}; }
 
-constexpr int64_t kNarrow = 8;  // columns
-using Narrow = hn::CappedTag<float, kNarrow>;
-constexpr int kNarrowVectors = static_cast<int>(kNarrow / hn::MaxLanes(Narrow()));
-
-// Of the first 8 columns what multiply() computes, R rows at a time and the last ones by fewer.
-template <int R>
-void multiply_narrow(GemmSize size, GemmA a, const GemmB& b, GemmC c, bool accumulate) {
-  const Narrow d;
-  const int64_t lanes = hn::Lanes(d);
-  for (; size.rows >= R; size.rows -= R, a.data += R * a.row, c.data += R * c.row) {
-    hn::Vec<Narrow> sum[R][kNarrowVectors];
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
-      for (int v = 0; v < kNarrowVectors; ++v)
-        sum[r][v] = accumulate ? hn::Load(d, c.data + r * c.row + v * lanes) : hn::Zero(d);
-    for (int64_t i = 0; i < size.depth; ++i)
-#pragma GCC unroll 8
-      for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
-        for (int v = 0; v < kNarrowVectors; ++v)
-          sum[r][v] = hn::MulAdd(hn::Set(d, a.data[r * a.row + i * a.step]),
-                                 hn::Load(d, b.data + i * b.step + v * lanes), sum[r][v]);
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r)
-#pragma GCC unroll 8
-      for (int v = 0; v < kNarrowVectors; ++v)
-        hn::Store(sum[r][v], d, c.data + r * c.row + v * lanes);
-  }
-  if constexpr (R > 1) multiply_narrow<R / 2>(size, a, b, c, accumulate);
-}
-
-// The first `columns` of a panel at least: half of it or less is computed 8 at a time.
-inline void multiply(int64_t columns, const GemmSize& size, const GemmA& a, GemmB b, GemmC c,
-                     bool accumulate) {
-  if (2 * columns > kPanel) return multiply(size, a, b, c, accumulate);
-  for (; columns > 0; columns -= kNarrow, b.data += kNarrow, c.data += kNarrow)
-    multiply_narrow<8 / kNarrowVectors>(size, a, b, c, accumulate);
-}
-
 // scores [tokens][32] = `rows` times the packed columns.
 HWY_INLINE void products(const AttentionShape& s, const HeadPanel& p, const GemmA& rows,
                          const float* packed, float* scores) {

@@ -6,6 +6,7 @@
 #include <bit>
 
 #include "tweedie/kernels/again.h"
+#include "tweedie/kernels/conv_patches.h"
 #include "tweedie/kernels/record.h"
 #include "tweedie/kernels/winograd.h"
 
@@ -87,7 +88,8 @@ Tensor stock(const Tensor& x, const Tensor& weight, const Tensor& bias, const Co
   if (at::GradMode::is_enabled() && weight.is_contiguous() && weight.numel() > h.numel())
     h = h.contiguous();
   // A convolution's output is no part of what its backward needs: sums may be taken in place.
-  Tensor y = at::conv2d(h, weight, bias, 1, 1);
+  WeightCache none;
+  Tensor y = conv_patches(h, weight, bias, 1, 1, e.cache ? *e.cache : none);
   if (e.image_bias.defined()) y.add_(e.image_bias.unsqueeze(-1).unsqueeze(-1));
   if (e.residual.defined()) y.add_(e.residual);
   return y;

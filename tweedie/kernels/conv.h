@@ -20,7 +20,7 @@ struct ConvShape {
 
 /// How a convolution is computed in float32 on a CPU.
 enum class ConvPlan {
-  kStock,    ///< at::conv2d
+  kStock,    ///< kernels/conv_patches.h, which is at::conv2d with autograd
   kWinograd  ///< kernels/winograd.h, channels last
 };
 /// Without autograd: a pure function of the shape without the batch, so that an image does not
@@ -53,7 +53,7 @@ struct ConvExtras {
 
 /// x [N,in,H,W] without the channels of `beside`, weight [out,in,3,3], bias [out] or undefined ->
 /// [N,out,H,W], twice the size if upsampled. By Winograd where the plan says so and
-/// runs_on_kernels(x); everything else by at::conv2d, and so are second derivatives.
+/// runs_on_kernels(x); everything else by conv_patches, and second derivatives by at::conv2d.
 Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias,
                const ConvExtras& extras = {});
 

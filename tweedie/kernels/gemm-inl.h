@@ -55,6 +55,12 @@ constexpr int kRows = 6;
 #endif
 constexpr int kVectors = 2;
 
+// Added up apart from what is there: short sums are exact sums.
+template <class Lanes>
+HWY_INLINE void put(Lanes d, hn::Vec<Lanes> sum, bool accumulate, float* to) {
+  hn::StoreU(accumulate ? hn::Add(hn::LoadU(d, to), sum) : sum, d, to);
+}
+
 template <int R>
 void multiply_rows(int64_t depth, const GemmA& a, const GemmB& b, const GemmC& c, bool accumulate,
                    const Ahead& ahead) {
@@ -65,8 +71,7 @@ void multiply_rows(int64_t depth, const GemmA& a, const GemmB& b, const GemmC& c
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v)
-      sum[r][v] = accumulate ? hn::LoadU(d, c.data + r * c.row + v * lanes) : hn::Zero(d);
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
   const float* pa = a.data;
   const float* pb = b.data;
   for (int64_t i = 0; i < depth; ++i, pa += a.step, pb += b.step) {
@@ -83,7 +88,8 @@ void multiply_rows(int64_t depth, const GemmA& a, const GemmB& b, const GemmC& c
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) hn::StoreU(sum[r][v], d, c.data + r * c.row + v * lanes);
+    for (int v = 0; v < kVectors; ++v)
+      put(d, sum[r][v], accumulate, c.data + r * c.row + v * lanes);
 }
 
 template <int R>
@@ -115,6 +121,45 @@ inline void multiply(const GemmSize& size, GemmA a, GemmB b, GemmC c, bool accum
     if (left > kRows) next((left + 1) / 2);
     if (left > 0) next(left);
   }
+}
+
+constexpr int64_t kNarrow = 8;  // columns
+using Narrow = hn::CappedTag<float, kNarrow>;
+constexpr int kNarrowVectors = static_cast<int>(kNarrow / hn::MaxLanes(Narrow()));
+
+// Of the first 8 columns what multiply() computes, R rows at a time and the last ones by fewer.
+template <int R>
+void multiply_narrow(GemmSize size, GemmA a, const GemmB& b, GemmC c, bool accumulate) {
+  const Narrow d;
+  const int64_t lanes = hn::Lanes(d);
+  for (; size.rows >= R; size.rows -= R, a.data += R * a.row, c.data += R * c.row) {
+    hn::Vec<Narrow> sum[R][kNarrowVectors];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < kNarrowVectors; ++v) sum[r][v] = hn::Zero(d);
+    for (int64_t i = 0; i < size.depth; ++i)
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+        for (int v = 0; v < kNarrowVectors; ++v)
+          sum[r][v] = hn::MulAdd(hn::Set(d, a.data[r * a.row + i * a.step]),
+                                 hn::LoadU(d, b.data + i * b.step + v * lanes), sum[r][v]);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+      for (int v = 0; v < kNarrowVectors; ++v)
+        put(d, sum[r][v], accumulate, c.data + r * c.row + v * lanes);
+  }
+  if constexpr (R > 1) multiply_narrow<R / 2>(size, a, b, c, accumulate);
+}
+
+// The first `columns` of a panel at least: half of it or less is computed 8 at a time.
+inline void multiply(int64_t columns, const GemmSize& size, const GemmA& a, GemmB b, GemmC c,
+                     bool accumulate) {
+  if (2 * columns > kPanel) return multiply(size, a, b, c, accumulate);
+  for (; columns > 0; columns -= kNarrow, b.data += kNarrow, c.data += kNarrow)
+    multiply_narrow<8 / kNarrowVectors>(size, a, b, c, accumulate);
 }
 
 }  // namespace tweedie::kernels::HWY_NAMESPACE

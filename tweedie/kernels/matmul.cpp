@@ -1,6 +1,7 @@
 #include "tweedie/kernels/matmul.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "tweedie/kernels/scratch.h"
 
@@ -37,16 +38,69 @@ HWY_INLINE void copy(const float* from, int64_t count, float* to) {
   for (; i < count; ++i) to[i] = from[i];
 }
 
-void Matmul(const MatmulShape& s, const Images<const float>& x, const float* packed,
-            const float* bias, const float* residual, float* y, const ParallelFor& parallel) {
-  constexpr int64_t kBlock = 48;     // rows whose x stays in the second-level cache
+// Rows of a matrix, perhaps in two arrays.
+struct Rows {
+  const MatmulShape& s;
+  const Images<const float>& x;
+  int64_t block() const { return 4 * kRows; }  // their x stays in the second-level cache
+  void load(int64_t, int64_t) {}
+  // add(numbers, from row to row, how many of a row, how many of it come before)
+  template <class Add>
+  void parts(int64_t first, Add add) const {
+    const int64_t own = s.in - x.beside_channels;
+    const int64_t extra = x.beside_channels;
+    add(x.data + first * own, own, own, 0);
+    if (extra > 0) add(x.beside + first * extra, extra, extra, own);
+  }
+};
+
+// Patches, copied into rows.
+struct Patches {
+  const PatchShape& s;
+  const float* x;
+  float* rows = nullptr;
+  int64_t block() const { return std::clamp<int64_t>((1 << 17) / s.depth() / kRows, 1, 4) * kRows; }
+  void load(int64_t first, int64_t count) {
+    rows = scratch(1, block() * s.depth());
+    const int64_t height = s.side(s.h), width = s.side(s.w);
+    float* to = rows;
+    for (int64_t row = first; row < first + count; ++row) {
+      const int64_t n = row / (height * width);
+      const int64_t top = row / width % height * s.stride - s.padding;
+      const int64_t left = row % width * s.stride - s.padding;
+      for (int64_t i = top; i < top + s.kernel; ++i)
+        for (int64_t j = left; j < left + s.kernel; ++j, to += s.c) {
+          if (i >= 0 && i < s.h && j >= 0 && j < s.w) {
+            copy(x + ((n * s.h + i) * s.w + j) * s.c, s.c, to);
+          } else {
+            std::fill_n(to, s.c, 0.0f);
+          }
+        }
+    }
+  }
+  template <class Add>
+  void parts(int64_t, Add add) const {
+    const int64_t part = s.kernel * s.c;
+    for (int64_t i = 0; i < s.kernel; ++i) add(rows + i * part, s.depth(), part, i * part);
+  }
+};
+
+template <class From>
+void product(const MatmulShape& s, const From& source, const float* packed, const float* bias,
+             const float* residual, float* y, const ParallelFor& parallel) {
   constexpr int64_t kColumns = 128;  // few rows are shared out by columns too
-  const int64_t blocks = (s.rows + kBlock - 1) / kBlock, own = s.in - x.beside_channels;
+  // Even ones, but whole groups of rows.
+  const int64_t most = source.block(), blocks = (s.rows + most - 1) / most;
+  const int64_t size = ((s.rows + blocks - 1) / blocks + kRows - 1) / kRows * kRows;
   const int64_t chunks = (s.out + kColumns - 1) / kColumns;
   parallel(blocks * chunks, [&](int64_t begin, int64_t end) {
-    float* part = scratch(0, kBlock * kPanel);
+    float* part = scratch(0, size * kPanel);
+    From from = source;
+    int64_t loaded = -1;
     for (int64_t item = begin; item < end; ++item) {
-      const int64_t first = item / chunks * kBlock, rows = std::min(kBlock, s.rows - first);
+      const int64_t first = item / chunks * size, rows = std::min(size, s.rows - first);
+      if (rows <= 0) continue;
+      if (std::exchange(loaded, first) != first) from.load(first, rows);
       const int64_t to = std::min(s.out, (item % chunks + 1) * kColumns);
       for (int64_t k = item % chunks * kColumns; k < to; k += kPanel) {
         const int64_t width = std::min(kPanel, s.out - k);
@@ -56,18 +110,27 @@ void Matmul(const MatmulShape& s, const Images<const float>& x, const float* pac
         for (int64_t r = 0; r < rows; ++r)
           start(bias ? bias + k : nullptr, residual ? residual + (first + r) * s.out + k : nullptr,
                 width, out + r * stride);
-        const auto add = [&](const float* from, int64_t depth, int64_t before) {
-          multiply({.rows = rows, .depth = depth}, {from + first * depth, depth, 1},
+        from.parts(first, [&](const float* a, int64_t stride_a, int64_t depth, int64_t before) {
+          multiply(width, {.rows = rows, .depth = depth}, {a, stride_a, 1},
                    {packed + k * s.in + before * kPanel, kPanel}, {out, stride}, true);
-        };
-        add(x.data, own, 0);
-        if (own < s.in) add(x.beside, s.in - own, own);
+        });
         if (whole) continue;
         for (int64_t r = 0; r < rows; ++r)
           std::copy_n(part + r * kPanel, width, y + (first + r) * s.out + k);
       }
     }
   });
+}
+
+void Matmul(const MatmulShape& s, const Images<const float>& x, const float* packed,
+            const float* bias, const float* residual, float* y, const ParallelFor& parallel) {
+  product(s, Rows{s, x}, packed, bias, residual, y, parallel);
+}
+
+void MatmulPatches(const PatchShape& s, int64_t out, const float* x, const float* packed,
+                   const float* bias, float* y, const ParallelFor& parallel) {
+  product({s.n * s.side(s.h) * s.side(s.w), s.depth(), out}, Patches{s, x}, packed, bias, nullptr,
+          y, parallel);
 }
 
 void WeightGradient(const MatmulShape& s, const Images<const float>& x, const float* dy, float* dw,
@@ -108,6 +171,7 @@ HWY_AFTER_NAMESPACE();
 namespace tweedie::kernels {
 
 HWY_EXPORT(Matmul);
+HWY_EXPORT(MatmulPatches);
 HWY_EXPORT(WeightGradient);
 
 int64_t matmul_weight_size(int64_t in, int64_t out) { return panels_of(out) * kPanel * in; }
@@ -133,6 +197,11 @@ void matmul_weights(const float* w, MatrixStrides at, int64_t in, int64_t out, f
 void matmul(const MatmulShape& shape, const Images<const float>& x, const float* packed,
             const float* bias, const float* residual, float* y, const ParallelFor& parallel) {
   HWY_DYNAMIC_DISPATCH(Matmul)(shape, x, packed, bias, residual, y, parallel);
+}
+
+void matmul_patches(const PatchShape& shape, int64_t out, const float* x, const float* packed,
+                    const float* bias, float* y, const ParallelFor& parallel) {
+  HWY_DYNAMIC_DISPATCH(MatmulPatches)(shape, out, x, packed, bias, y, parallel);
 }
 
 void matmul_weight_gradient(const MatmulShape& shape, const Images<const float>& x, const float* dy,

@@ -29,6 +29,18 @@ void matmul_weights(const float* w, MatrixStrides strides, int64_t in, int64_t o
 void matmul(const MatmulShape& shape, const Images<const float>& x, const float* packed,
             const float* bias, const float* residual, float* y, const ParallelFor& parallel);
 
+/// Square patches of images [n,h,w,c], `stride` apart, with zeros around the images.
+struct PatchShape {
+  int64_t n, h, w, c, kernel, stride, padding;
+  int64_t side(int64_t of) const { return (of + 2 * padding - kernel) / stride + 1; }
+  int64_t depth() const { return kernel * kernel * c; }
+};
+
+/// The same of rows that are patches, [kernel,kernel,c] each: a convolution, y
+/// [n,side(h),side(w),out]. `packed` has shape.depth() inputs.
+void matmul_patches(const PatchShape& shape, int64_t out, const float* x, const float* packed,
+                    const float* bias, float* y, const ParallelFor& parallel);
+
 /// dw [out,in], a row after the other, = dy' x: the gradient of w from that of y, dy [rows,out].
 void matmul_weight_gradient(const MatmulShape& shape, const Images<const float>& x, const float* dy,
                             float* dw, const ParallelFor& parallel);

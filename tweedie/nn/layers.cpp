@@ -6,6 +6,8 @@
 
 #include <cmath>
 
+#include "tweedie/kernels/conv_patches.h"
+
 namespace tweedie {
 namespace {
 
@@ -48,7 +50,7 @@ Tensor ConvImpl::forward(const Tensor& x, const Tensor& beside) const {
     return linear(rows(x), rows(beside), weight.flatten(1), bias, {}, matrix_)
         .permute({0, 3, 1, 2});
   const Tensor all = beside.defined() ? at::cat({x, beside}, 1) : x;
-  return at::conv2d(all, weight, bias, {stride_, stride_}, {padding_, padding_});
+  return conv_patches(all, weight, bias, stride_, padding_, matrix_);
 }
 Tensor ConvImpl::forward(const Tensor& x, ConvExtras extras) const {
   RECORD_FUNCTION("tweedie::conv", record(x, extras.upsample));
