@@ -237,7 +237,8 @@ void winograd_weights(const float* filter, FilterStrides strides, int64_t c, int
 void winograd_conv(const Conv3x3Shape& shape, const ConvInput& input, const float* weights,
                    const ConvSums& sums, float* y, const ParallelFor& parallel) {
   ConvInput in = input;
-  if (in.line && is_few(Tiling(shape))) {  // shared out by channels, they would be made repeatedly
+  // A few blocks are shared out by channels: each thread would normalise all of them.
+  if (in.line && Tiling(shape).count < 4 * kConvTiles) {
     float* made = scratch(3, shape.n * shape.h * shape.w * shape.c);
     norm_apply({shape.n, shape.h * shape.w, shape.c, shape.c}, in.x, in.line, in.silu, made,
                parallel);

@@ -18,7 +18,7 @@ namespace tweedie::kernels {
 constexpr int64_t kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
 
 // Measured on a core with 1 MB of second-level cache: tiles and channels whose matrices stay there.
-constexpr int64_t kConvTiles = 24, kConvColumns = 128;
+constexpr int64_t kConvTiles = 16, kConvColumns = 128;
 constexpr int64_t kGradientTiles = 64, kGradientRows = 128, kGradientColumns = 64;
 constexpr int64_t kGradientParts = 16;
 constexpr int64_t kFewBlocks = 16;
