@@ -23,8 +23,8 @@ void expect_current(const Tensor& w, FilterCache& cache, const char* what) {
 }
 
 bool keeps(FilterCache& cache, const Tensor& w) {
-  const Tensor first = cache.find(w);
-  return cache.find(w).is_same(first);
+  const Tensor first = cache.find(w, 4);
+  return cache.find(w, 4).is_same(first);
 }
 
 }  // namespace
@@ -82,7 +82,7 @@ TEST(FilterCache, WorksInInferenceMode) {
     born.add_(1);
     expect_current(born, cache, "born and changed inside");
     FilterCache other;
-    other.find(w);
+    other.find(w, 4);
   }
   expect_current(w, cache, "after");
   w.mul_(3);
@@ -92,12 +92,12 @@ TEST(FilterCache, WorksInInferenceMode) {
 TEST(FilterCache, IsDroppedByACallWithAutograd) {
   FilterCache cache;
   const Tensor w = weight(1).requires_grad_();
-  const Tensor first = cache.find(w);
+  const Tensor first = cache.find(w, 4);
   const Tensor y = conv3x3(image(), w, {}, {.cache = &cache});
   EXPECT_LT(testing::distance(y, convolve(w, nullptr)), 1e-5) << "few tiles: another algorithm";
   // What changes its memory now need not tell.
   w.data_ptr<float>()[0] += 1;
-  EXPECT_FALSE(cache.find(w).is_same(first));
+  EXPECT_FALSE(cache.find(w, 4).is_same(first));
   expect_current(w, cache, "after");
   cache.drop();
   expect_current(w, cache, "dropped");
@@ -110,10 +110,10 @@ TEST(FilterCache, ServesSeveralThreads) {
   std::vector<std::thread> threads;
   for (uint64_t t = 0; t < 4; ++t)
     threads.emplace_back([&, t] {
-      const Tensor w = noise({16, 16, 3, 3}, t), expected = FilterCache().find(w);
+      const Tensor w = noise({16, 16, 3, 3}, t), expected = FilterCache().find(w, 4);
       for (int i = 0; i < 2000; ++i) {
         if (i % 5 == 0) cache.drop();
-        wrong += !at::equal(cache.find(w), expected);
+        wrong += !at::equal(cache.find(w, 4), expected);
       }
     });
   for (std::thread& thread : threads) thread.join();

@@ -149,8 +149,10 @@ struct Convolution {
   void expect_output() const {
     const Array bias = noise(shape.k, 4), image_bias = noise(shape.n * shape.k, 5);
     const Array residual = noise(dy.size(), 6);
-    Array y(dy.size()), weights(winograd_weight_size(shape.c, shape.k));
-    winograd_weights(w.data(), strides(shape.c), shape.c, shape.k, false, weights.data(), in_parts);
+    const int64_t tile = tile_of(shape.h, shape.w);
+    Array y(dy.size()), weights(winograd_weight_size(tile, shape.c, shape.k));
+    winograd_weights(tile, w.data(), strides(shape.c), shape.c, shape.k, false, weights.data(),
+                     in_parts);
     winograd_conv(shape, {.x = {x.data()}}, weights.data(),
                   {bias.data(), image_bias.data(), residual.data()}, y.data(), in_parts);
     Numbers sums = residual.numbers();
@@ -186,8 +188,9 @@ struct Convolution {
     if (shape.scale == ConvScale::kPooled) back.scale = ConvScale::kUpsampled;
     FilterStrides exchanged = strides(shape.c);
     std::swap(exchanged.c, exchanged.k);
-    Array dx(x.size()), weights(winograd_weight_size(back.c, back.k));
-    winograd_weights(w.data(), exchanged, back.c, back.k, true, weights.data(), in_parts);
+    const int64_t tile = tile_of(shape.h, shape.w);
+    Array dx(x.size()), weights(winograd_weight_size(tile, back.c, back.k));
+    winograd_weights(tile, w.data(), exchanged, back.c, back.k, true, weights.data(), in_parts);
     winograd_conv(back, {.x = {dy.data()}}, weights.data(), {}, dx.data(), in_parts);
     Numbers sums(dx.size());
     each_product(shape, [&](int64_t from, int64_t at, int64_t tap) {
@@ -235,8 +238,10 @@ TEST(PlainWinograd, NormalisesOnTheWay) {
         const Convolution conv(s);
         const auto [own, beside] = split(conv.x, s.c, extra);
         const Array line = noise(2 * s.n * s.c, 4);
-        Array y(conv.dy.size()), weights(winograd_weight_size(s.c, s.k));
-        winograd_weights(conv.w.data(), strides(s.c), s.c, s.k, false, weights.data(), in_parts);
+        const int64_t tile = tile_of(s.h, s.w);
+        Array y(conv.dy.size()), weights(winograd_weight_size(tile, s.c, s.k));
+        winograd_weights(tile, conv.w.data(), strides(s.c), s.c, s.k, false, weights.data(),
+                         in_parts);
         winograd_conv(s, {{own.data(), beside.data(), extra}, line.data(), silu}, weights.data(),
                       {}, y.data(), in_parts);
         Numbers sums(y.size());

@@ -33,8 +33,9 @@ Result run(const Conv3x3Shape& s, const ParallelFor& parallel, Setting setting =
       noise({s.n, side(ConvScale::kPooled, s.h), side(ConvScale::kPooled, s.w), s.k}, 5);
   const Tensor dy = noise({s.n, s.h, s.w, s.k}, 6);
   const FilterStrides strides{s.c * 9, 9, 3, 1};
-  const Tensor weights = at::full({winograd_weight_size(s.c, s.k)}, std::nan(""));
-  winograd_weights(filter.data_ptr<float>(), strides, s.c, s.k, setting.flip,
+  const int64_t tile = tile_of(s.h, s.w);
+  const Tensor weights = at::full({winograd_weight_size(tile, s.c, s.k)}, std::nan(""));
+  winograd_weights(tile, filter.data_ptr<float>(), strides, s.c, s.k, setting.flip,
                    weights.data_ptr<float>(), parallel);
   Result out{setting.in_place ? residual : at::full_like(residual, std::nan("")),
              at::full_like(filter, std::nan(""))};
@@ -50,7 +51,26 @@ Result run(const Conv3x3Shape& s, const ParallelFor& parallel, Setting setting =
 const Conv3x3Shape kShapes[] = {{2, 14, 18, 20, 33},
                                 {1, 70, 60, 17, 150},
                                 {1, 30, 42, 33, 140, ConvScale::kUpsampled},
-                                {3, 14, 10, 40, 70, ConvScale::kPooled}};
+                                {3, 14, 10, 40, 70, ConvScale::kPooled},
+                                {40, 16, 16, 17, 20},
+                                {19, 4, 4, 40, 70},
+                                {19, 3, 4, 150, 33},
+                                {19, 4, 2, 40, 70, ConvScale::kUpsampled},
+                                {19, 4, 4, 40, 70, ConvScale::kPooled}};
+
+void expect_pooled(const Conv3x3Shape& s) {
+  const Tensor x = noise({s.n, s.h, s.w, s.c}, 1), filter = noise({s.k, s.c, 3, 3}, 2);
+  const auto exact = [&](bool flip) {
+    const Tensor w = flip ? filter.flip({2, 3}) : filter;
+    const Tensor y =
+        at::conv2d(x.to(at::kDouble).permute({0, 3, 1, 2}), w.to(at::kDouble), {}, 1, 1);
+    const Tensor sums = 4 * at::avg_pool2d(y, {2, 2}) + noise({s.k}, 3).view({-1, 1, 1}) +
+                        noise({s.n, s.k}, 4).view({s.n, s.k, 1, 1});
+    return sums.permute({0, 2, 3, 1}) + noise({s.n, s.h / 2, s.w / 2, s.k}, 5);
+  };
+  for (const bool flip : {false, true})
+    EXPECT_LT(distance(run(s, in_two_parts, {.flip = flip}).y, exact(flip)), 2e-5) << flip;
+}
 
 }  // namespace
 
@@ -80,18 +100,8 @@ TEST(Winograd, ScratchFromLargerWorkIsNotSeen) {
 }
 
 TEST(Winograd, PooledIsTheSumOfFour) {
-  const Conv3x3Shape s{2, 10, 6, 20, 24, ConvScale::kPooled};
-  const Tensor x = noise({s.n, s.h, s.w, s.c}, 1), filter = noise({s.k, s.c, 3, 3}, 2);
-  const auto exact = [&](bool flip) {
-    const Tensor w = flip ? filter.flip({2, 3}) : filter;
-    const Tensor y =
-        at::conv2d(x.to(at::kDouble).permute({0, 3, 1, 2}), w.to(at::kDouble), {}, 1, 1);
-    const Tensor sums = 4 * at::avg_pool2d(y, {2, 2}) + noise({s.k}, 3).view({-1, 1, 1}) +
-                        noise({s.n, s.k}, 4).view({s.n, s.k, 1, 1});
-    return sums.permute({0, 2, 3, 1}) + noise({s.n, s.h / 2, s.w / 2, s.k}, 5);
-  };
-  for (const bool flip : {false, true})
-    EXPECT_LT(distance(run(s, in_two_parts, {.flip = flip}).y, exact(flip)), 2e-5) << flip;
+  expect_pooled({2, 10, 6, 20, 24, ConvScale::kPooled});
+  expect_pooled({3, 4, 2, 20, 24, ConvScale::kPooled});
 }
 
 }  // namespace tweedie::kernels

@@ -22,15 +22,20 @@ kernels::FilterStrides strides_of(const Tensor& weight, int out, int in) {
   return {weight.stride(out), weight.stride(in), weight.stride(2), weight.stride(3)};
 }
 
-// The filter [out,in,3,3] transformed; with `flip` that of the gradient of the input.
-Tensor transformed(const Tensor& weight, bool flip) {
+// The filter [out,in,3,3] transformed for such tiles; with `flip` that of the input's gradient.
+Tensor transformed(const Tensor& weight, int64_t tile, bool flip) {
   RECORD_FUNCTION("tweedie::conv3x3_filter", flop(0));
   const int in = flip ? 0 : 1, out = flip ? 1 : 0;
   const int64_t c = weight.size(in), k = weight.size(out);
-  Tensor to = at::empty({kernels::winograd_weight_size(c, k)}, weight.options());
-  kernels::winograd_weights(weight.data_ptr<float>(), strides_of(weight, out, in), c, k, flip,
+  Tensor to = at::empty({kernels::winograd_weight_size(tile, c, k)}, weight.options());
+  kernels::winograd_weights(tile, weight.data_ptr<float>(), strides_of(weight, out, in), c, k, flip,
                             to.data_ptr<float>(), kernels::on_torch_threads);
   return to;
+}
+
+int64_t tile_under(const Tensor& x, bool upsample) {
+  const int64_t scale = upsample ? 2 : 1;
+  return kernels::tile_of(scale * x.size(2), scale * x.size(3));
 }
 
 // `larger` is the one of input and output that has the convolution's size.
@@ -72,7 +77,7 @@ Tensor run(const Tensor& x, const kernels::ConvInput& input, const Tensor& filte
 
 Tensor input_gradient(const Tensor& dy, const Tensor& weight, bool upsampled) {
   RECORD_FUNCTION("tweedie::conv3x3_backward", flop(direct_flop(dy, weight)));
-  return run(dy, input_of(dy), transformed(weight, true), weight.size(1),
+  return run(dy, input_of(dy), transformed(weight, tile_under(dy, false), true), weight.size(1),
              upsampled ? ConvScale::kPooled : ConvScale::kSame);
 }
 
@@ -147,7 +152,8 @@ struct Winograd : torch::autograd::Function<Winograd> {
     ctx->saved_data["present"] = present | 1 << kX | 1 << kWeight;
     GroupNormStatistics statistics;
     const Tensor y =
-        compute(x, weight, or_undefined(bias), extras, transformed(weight, false), &statistics);
+        compute(x, weight, or_undefined(bias), extras,
+                transformed(weight, tile_under(x, extras.upsample), false), &statistics);
     ctx->save_for_backward({x, weight, or_undefined(gamma), or_undefined(beta), or_undefined(scale),
                             or_undefined(shift), statistics.mean, statistics.rstd,
                             or_undefined(beside)});
@@ -228,8 +234,14 @@ struct Winograd : torch::autograd::Function<Winograd> {
 
 }  // namespace
 
-Tensor FilterCache::find(const Tensor& weight) {
-  return WeightCache::find(weight, [&] { return transformed(weight, false); });
+Tensor FilterCache::find(const Tensor& weight, int64_t tile) {
+  WeightCache& cache = tile == 2 ? small_ : *this;
+  return cache.find(weight, [&] { return transformed(weight, tile, false); });
+}
+
+void FilterCache::drop() {
+  WeightCache::drop();
+  small_.drop();
 }
 
 ConvPlan plan_conv3x3(const ConvShape& s) {
@@ -273,7 +285,8 @@ Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias, const 
   if (extra > 0) last.beside = channels_last(e.beside);
   if (!at::GradMode::is_enabled()) {
     GroupNormStatistics statistics;
-    const Tensor filter = e.cache ? e.cache->find(weight) : transformed(weight, false);
+    const int64_t tile = tile_under(x, e.upsample);
+    const Tensor filter = e.cache ? e.cache->find(weight, tile) : transformed(weight, tile, false);
     return compute(channels_last(x), weight, bias, last, filter, &statistics);
   }
   const GroupNormArgs none{}, &n = e.norm ? *e.norm : none;

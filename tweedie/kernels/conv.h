@@ -33,11 +33,15 @@ constexpr int64_t kConvPlanVersion = 1;  ///< raised when one of them changes it
 /// What to do instead of their choice, shape by shape.
 using ConvPlans = std::map<ConvShape, ConvPlan>;
 
-/// Keeps a transformed filter.
+/// Keeps a transformed filter, one for each size of tiles.
 class FilterCache : public WeightCache {
  public:
-  /// The transform of `weight`.
-  Tensor find(const Tensor& weight);
+  /// The transform of `weight` for tiles of 2 or 4 outputs a side (kernels/winograd.h).
+  Tensor find(const Tensor& weight, int64_t tile);
+  void drop();
+
+ private:
+  WeightCache small_;
 };
 
 /// What is done around the convolution, in the same pass.

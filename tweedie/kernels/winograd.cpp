@@ -19,8 +19,10 @@
 HWY_BEFORE_NAMESPACE();
 namespace tweedie::kernels::HWY_NAMESPACE {
 
-void Weights(const float* filter, FilterStrides at, int64_t c, int64_t k, bool flip, float* out,
-             const ParallelFor& parallel) {
+template <int M>
+void weights_of(const float* filter, FilterStrides at, int64_t c, int64_t k, bool flip, float* out,
+                const ParallelFor& parallel) {
+  constexpr int kPatch = M + 2, kPoints = kPatch * kPatch;
   const D d;
   using V = hn::Vec<D>;
   const int64_t lanes = hn::Lanes(d), panels = panels_of(k), plane = weight_plane(c);
@@ -50,14 +52,15 @@ void Weights(const float* filter, FilterStrides at, int64_t c, int64_t k, bool f
         for (int64_t i = 0; i < kPanel; i += lanes) {
           V t[kPatch][3];
           for (int column = 0; column < 3; ++column) {
+            const V taps[] = {hn::Load(d, g[column][j] + i), hn::Load(d, g[3 + column][j] + i),
+                              hn::Load(d, g[6 + column][j] + i)};
             V u[kPatch];
-            transform_filter(hn::Load(d, g[column][j] + i), hn::Load(d, g[3 + column][j] + i),
-                             hn::Load(d, g[6 + column][j] + i), u);
+            Form<M>::filter(taps, u);
             for (int row = 0; row < kPatch; ++row) t[row][column] = u[row];
           }
           for (int row = 0; row < kPatch; ++row) {
             V u[kPatch];
-            transform_filter(t[row][0], t[row][1], t[row][2], u);
+            Form<M>::filter(t[row], u);
             for (int column = 0; column < kPatch; ++column)
               hn::Stream(u[column], d, to + (row * kPatch + column) * plane + i);
           }
@@ -80,15 +83,17 @@ uint64_t next_call() {
   return ++calls;
 }
 
-void Conv(const Conv3x3Shape& s, const ConvInput& in, const float* weights, const ConvSums& sums,
-          float* y, const ParallelFor& parallel) {
+template <int M>
+void convolve(const Conv3x3Shape& s, const ConvInput& in, const float* weights,
+              const ConvSums& sums, float* y, const ParallelFor& parallel) {
   const Tiling tiling(s);
   const int64_t lanes = hn::Lanes(D()), padded = (s.c + lanes - 1) / lanes * lanes;
   const Chunks tiles(tiling.count, kConvTiles, 1);
   const bool few = is_few(tiling);
   const int64_t chunk = std::min(few ? kConvColumns / 2 : kConvColumns, panels_of(s.k) * kPanel);
   const int64_t chunks = (s.k + chunk - 1) / chunk, share = few ? 1 : chunks;
-  const Matrices v(tiles.size, padded), m(tiles.size, chunk);
+  const Matrices v(M, tiles.size, padded), m(M, tiles.size, chunk);
+  constexpr int64_t kPoints = points_of(M);
   const int64_t plane = weight_plane(s.c);
   const uint64_t call = next_call();
   parallel(tiles.count * chunks / share, [&](int64_t begin, int64_t end) {
@@ -98,7 +103,7 @@ void Conv(const Conv3x3Shape& s, const ConvInput& in, const float* weights, cons
     std::fill(zero, zero + padded, 0.0f);
     for (int64_t p = 0; p < kPoints; ++p)
       if (!is_live(s, p)) std::fill_n(output + p * m.plane, m.plane, 0.0f);
-    Band band(s, in, zero, in.line ? scratch(3, kPatch * s.w * s.c) : nullptr);
+    Band band(s, in, zero, in.line ? scratch(3, patch_of(M) * s.w * s.c) : nullptr);
     for (int64_t item = begin * share; item < end * share; ++item) {
       const int64_t b = item / chunks, from = item % chunks * chunk;
       const int64_t first = b * tiles.size, last = std::min(first + tiles.size, tiling.count);
@@ -106,9 +111,9 @@ void Conv(const Conv3x3Shape& s, const ConvInput& in, const float* weights, cons
       if (held != Gathered{call, b}) {
         held = {call, b};
         if (in.line) {
-          gather_input(band, tiling, first, last, padded, v, input);
+          gather_input<M>(band, tiling, first, last, padded, v, input);
         } else {
-          gather_input(input_of(s, in.x.data, zero), tiling, first, last, padded, v, input);
+          gather_input<M>(input_of(s, in.x.data, zero), tiling, first, last, padded, v, input);
         }
       }
       const int64_t to = std::min(from + chunk, s.k);
@@ -119,16 +124,18 @@ void Conv(const Conv3x3Shape& s, const ConvInput& in, const float* weights, cons
                      {weights + (k / kPanel * kPoints + p) * plane, kPanel},
                      {output + p * m.plane + (k - from), m.stride}, false);
       }
-      scatter_output(s, tiling, m, output, first, last, from, to, sums, y);
+      scatter_output<M>(s, tiling, m, output, first, last, from, to, sums, y);
     }
   });
 }
 
-// G^T u G of channels c..c+rows and k..k+columns, `u` [parts][kPoints][rows][columns], to dfilter.
+// G^T u G of channels c..c+rows and k..k+columns, `u` [parts][points][rows][columns], to dfilter.
+template <int M>
 void filter_back(const Conv3x3Shape& s, const float* u, const FilterBlock& block, int64_t parts,
                  float* dfilter, FilterStrides at) {
   const D d;
   using V = hn::Vec<D>;
+  constexpr int kPatch = M + 2;
   const int64_t lanes = hn::Lanes(d), plane = block.plane();
   for (int64_t c = 0; c < block.rows; ++c)
     for (int64_t k = 0; k < block.width; k += lanes) {
@@ -138,20 +145,20 @@ void filter_back(const Conv3x3Shape& s, const float* u, const FilterBlock& block
         if (!is_live(s, p)) return sum;
         const float* from = u + p * plane + c * block.columns + k;
         for (int64_t part = 0; part < parts; ++part)
-          sum = hn::Add(sum, hn::LoadU(d, from + part * kPoints * plane));
+          sum = hn::Add(sum, hn::LoadU(d, from + part * block.size()));
         return sum;
       };
       V t[3][kPatch];
       for (int j = 0; j < kPatch; ++j) {
-        V column[3];
-        transform_filter_back(point(0, j), point(1, j), point(2, j), point(3, j), point(4, j),
-                              point(5, j), column);
+        V points[kPatch], column[3];
+        for (int i = 0; i < kPatch; ++i) points[i] = point(i, j);
+        Form<M>::filter_back(points, column);
         for (int i = 0; i < 3; ++i) t[i][j] = column[i];
       }
       const int64_t width = std::min(lanes, block.width - k);
       for (int i = 0; i < 3; ++i) {
         V line[3];
-        transform_filter_back(t[i][0], t[i][1], t[i][2], t[i][3], t[i][4], t[i][5], line);
+        Form<M>::filter_back(t[i], line);
         for (int j = 0; j < 3; ++j) {
           HWY_ALIGN float out[kPanel];
           hn::Store(line[j], d, out);
@@ -162,8 +169,10 @@ void filter_back(const Conv3x3Shape& s, const float* u, const FilterBlock& block
     }
 }
 
-void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, float* dfilter,
-                    FilterStrides at, float* sums, const ParallelFor& parallel) {
+template <int M>
+void filter_gradient(const Conv3x3Shape& s, const float* x, const float* dy, float* dfilter,
+                     FilterStrides at, float* sums, const ParallelFor& parallel) {
+  constexpr int64_t kPoints = points_of(M), kSumPoint = patch_of(M) + 1;  // (1,1): the tile's sum
   const Tiling tiling(s);
   const int64_t tiles = tiling.rows * tiling.columns;  // of an image
   const Chunks c(s.c, kGradientRows, 16), k(s.k, kGradientColumns, kPanel);
@@ -173,7 +182,7 @@ void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, floa
       std::clamp<int64_t>(std::min(kGradientParts / blocks, tiling.count / 256), 1, s.n);
   float* shared = parts > 1 ? scratch(3, blocks * parts * most) : nullptr;
   std::vector<double> exact(sums ? s.n * s.k : 0);
-  const Matrices v(kGradientTiles, c.size), g(kGradientTiles, k.size);
+  const Matrices v(M, kGradientTiles, c.size), g(M, kGradientTiles, k.size);
   parallel(blocks * parts, [&](int64_t begin, int64_t end) {
     float* input = scratch(0, v.size());
     float* gradient = scratch(1, g.size());
@@ -186,10 +195,10 @@ void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, floa
       bool accumulate = false;
       for (int64_t i = part * s.n / parts * tiles; i < last; i += kGradientTiles) {
         const int64_t count = std::min(kGradientTiles, last - i);
-        gather_input(input_of(s, x, zero).part(block.c, block.rows), tiling, i, i + count, c.size,
-                     v, input);
-        gather_gradient(gradient_of(s, dy, zero).part(block.k, block.width), tiling, i, i + count,
-                        block.columns, g, gradient);
+        gather_input<M>(input_of(s, x, zero).part(block.c, block.rows), tiling, i, i + count,
+                        c.size, v, input);
+        gather_gradient<M>(gradient_of(s, dy, zero).part(block.k, block.width), tiling, i,
+                           i + count, block.columns, g, gradient);
         for (int64_t p = 0; p < kPoints; ++p) {
           if (!is_live(s, p)) continue;
           for (int64_t j = 0; j < block.columns; j += kPanel)
@@ -204,15 +213,29 @@ void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, floa
             exact[(i + t) / tiles * s.k + block.k + j] +=
                 gradient[kSumPoint * g.plane + t * g.stride + j];
       }
-      if (!shared) filter_back(s, sum, block, 1, dfilter, at);
+      if (!shared) filter_back<M>(s, sum, block, 1, dfilter, at);
     }
   });
   if (sums) std::copy(exact.begin(), exact.end(), sums);
   if (!shared) return;
   parallel(blocks, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      filter_back(s, shared + i * parts * most, FilterBlock(s, c, k, i), parts, dfilter, at);
+      filter_back<M>(s, shared + i * parts * most, FilterBlock(s, c, k, i), parts, dfilter, at);
   });
+}
+
+void Weights(int64_t tile, const float* filter, FilterStrides at, int64_t c, int64_t k, bool flip,
+             float* out, const ParallelFor& parallel) {
+  (tile == 2 ? weights_of<2> : weights_of<4>)(filter, at, c, k, flip, out, parallel);
+}
+void Conv(const Conv3x3Shape& s, const ConvInput& in, const float* weights, const ConvSums& sums,
+          float* y, const ParallelFor& parallel) {
+  (tile_of(s.h, s.w) == 2 ? convolve<2> : convolve<4>)(s, in, weights, sums, y, parallel);
+}
+void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, float* dfilter,
+                    FilterStrides at, float* sums, const ParallelFor& parallel) {
+  (tile_of(s.h, s.w) == 2 ? filter_gradient<2> : filter_gradient<4>)(s, x, dy, dfilter, at, sums,
+                                                                     parallel);
 }
 
 }  // namespace tweedie::kernels::HWY_NAMESPACE
@@ -225,13 +248,13 @@ HWY_EXPORT(Weights);
 HWY_EXPORT(Conv);
 HWY_EXPORT(FilterGradient);
 
-int64_t winograd_weight_size(int64_t c, int64_t k) {
-  return panels_of(k) * kPoints * weight_plane(c);
+int64_t winograd_weight_size(int64_t tile, int64_t c, int64_t k) {
+  return panels_of(k) * points_of(tile) * weight_plane(c);
 }
 
-void winograd_weights(const float* filter, FilterStrides strides, int64_t c, int64_t k, bool flip,
-                      float* out, const ParallelFor& parallel) {
-  HWY_DYNAMIC_DISPATCH(Weights)(filter, strides, c, k, flip, out, parallel);
+void winograd_weights(int64_t tile, const float* filter, FilterStrides strides, int64_t c,
+                      int64_t k, bool flip, float* out, const ParallelFor& parallel) {
+  HWY_DYNAMIC_DISPATCH(Weights)(tile, filter, strides, c, k, flip, out, parallel);
 }
 
 void winograd_conv(const Conv3x3Shape& shape, const ConvInput& input, const float* weights,

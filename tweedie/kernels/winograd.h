@@ -1,7 +1,7 @@
 // 3x3 convolution of stride 1 and padding 1 by Winograd's minimal filtering F(4x4,3x3) (Lavin &
 // Gray 2015, arXiv 1509.09308), in float32 on plain pointers. 36 products give 16 outputs, where
-// the direct sum takes 144. Each call picks the widest instruction set that the CPU has; what it
-// computes for an image depends neither on the batch nor on the threads.
+// the direct sum takes 144; F(2x2,3x3) takes 64. Each call picks the widest instruction set that
+// the CPU has; what it computes for an image depends neither on the batch nor on the threads.
 #pragma once
 #include <cstdint>
 
@@ -40,8 +40,13 @@ struct ConvSums {
   const float* residual = nullptr;    ///< like the output, which may be the same memory
 };
 
-/// Floats of the transformed weights.
-int64_t winograd_weight_size(int64_t c, int64_t k);
+/// Outputs of a tile's side on maps of that size. F(2x2,3x3) where a map is a tile of the other:
+/// its transformed filters are less than half as large, and at batch 1 reading them is all the
+/// time.
+inline int64_t tile_of(int64_t h, int64_t w) { return h <= 4 && w <= 4 ? 2 : 4; }
+
+/// Floats of the transformed weights for such tiles.
+int64_t winograd_weight_size(int64_t tile, int64_t c, int64_t k);
 
 /// Strides, in floats, of a filter [k,c,3,3], whatever its layout.
 struct FilterStrides {
@@ -51,10 +56,10 @@ struct FilterStrides {
 /// G g G^T of every filter, packed for winograd_conv. `flip` turns the filter around and exchanges
 /// its channels: with them winograd_conv gives the gradient of the input. `out` begins at a
 /// multiple of 64 bytes.
-void winograd_weights(const float* filter, FilterStrides strides, int64_t c, int64_t k, bool flip,
-                      float* out, const ParallelFor& parallel);
+void winograd_weights(int64_t tile, const float* filter, FilterStrides strides, int64_t c,
+                      int64_t k, bool flip, float* out, const ParallelFor& parallel);
 
-/// y = x * filter + sums. `weights` from winograd_weights with the same c and k.
+/// y = x * filter + sums. `weights` from winograd_weights with tile_of(h, w) and the same c and k.
 void winograd_conv(const Conv3x3Shape& shape, const ConvInput& input, const float* weights,
                    const ConvSums& sums, float* y, const ParallelFor& parallel);
 

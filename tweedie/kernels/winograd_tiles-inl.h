@@ -1,5 +1,5 @@
-// A block of tiles to the 36 matrices of F(4x4,3x3) and back. Included once for each instruction
-// set.
+// A block of tiles to the matrices of F(4x4,3x3), 36, or of F(2x2,3x3), 16, and back. Included once
+// for each instruction set.
 #include <hwy/cache_control.h>
 #include <hwy/highway.h>
 
@@ -15,28 +15,31 @@
 #include "tweedie/kernels/winograd.h"
 namespace tweedie::kernels {
 
-constexpr int64_t kTile = 4, kPatch = 6, kPoints = kPatch * kPatch;
+// A tile of so many outputs a side is made from a patch by so many products.
+constexpr int64_t patch_of(int64_t tile) { return tile + 2; }
+constexpr int64_t points_of(int64_t tile) { return patch_of(tile) * patch_of(tile); }
 
 // Measured on a core with 1 MB of second-level cache: tiles and channels whose matrices stay there.
 constexpr int64_t kConvTiles = 16, kConvColumns = 128;
 constexpr int64_t kGradientTiles = 64, kGradientRows = 128, kGradientColumns = 64;
 constexpr int64_t kGradientParts = 16;
 constexpr int64_t kFewBlocks = 16;
-constexpr int64_t kSumPoint = kPatch + 1;  // (1,1): A dy A^T is the tile's sum there
 
 // An image whose pixels are equal two by two has nothing at the point -1, and its output's pairs
-// take nothing from there: 11 of the 36 products fall away.
+// take nothing from there: 11 of the 36 products fall away, or 7 of the 16.
 inline bool is_live(const Conv3x3Shape& s, int64_t point) {
-  return s.scale == ConvScale::kSame || (point / kPatch != 2 && point % kPatch != 2);
+  const int64_t patch = patch_of(tile_of(s.h, s.w));
+  return s.scale == ConvScale::kSame || (point / patch != 2 && point % patch != 2);
 }
 
 // Where the tiles of a batch lie.
 struct Tiling {
   explicit Tiling(const Conv3x3Shape& s)
-      : rows((s.h + kTile - 1) / kTile),
-        columns((s.w + kTile - 1) / kTile),
+      : tile(tile_of(s.h, s.w)),
+        rows((s.h + tile - 1) / tile),
+        columns((s.w + tile - 1) / tile),
         count(s.n * rows * columns) {}
-  int64_t rows, columns, count;
+  int64_t tile, rows, columns, count;
 };
 
 // Few tiles are shared out by channels too, so that every thread gets some.
@@ -45,18 +48,20 @@ inline bool is_few(const Tiling& tiling) { return tiling.count <= kConvTiles * (
 struct Tile {
   Tile(const Tiling& tiling, int64_t index)
       : n(index / (tiling.rows * tiling.columns)),
-        y(index / tiling.columns % tiling.rows * kTile),
-        x(index % tiling.columns * kTile) {}
+        y(index / tiling.columns % tiling.rows * tiling.tile),
+        x(index % tiling.columns * tiling.tile) {}
   int64_t n, y, x;  // of the upper left output
 };
 
-// 36 matrices of `rows` x `stride`; `plane` keeps equal places of different matrices out of the
-// same cache set.
+// A matrix of `rows` x `stride` for every point; `plane` keeps equal places of different matrices
+// out of the same cache set.
 struct Matrices {
-  Matrices(int64_t rows, int64_t columns)
-      : stride((columns + 15) / 16 % 2 ? columns : columns + 16), plane(rows * stride + 16) {}
-  int64_t stride, plane;
-  int64_t size() const { return kPoints * plane; }
+  Matrices(int64_t tile, int64_t rows, int64_t columns)
+      : points(points_of(tile)),
+        stride((columns + 15) / 16 % 2 ? columns : columns + 16),
+        plane(rows * stride + 16) {}
+  int64_t points, stride, plane;
+  int64_t size() const { return points * plane; }
 };
 
 // Channels in even chunks of at most `most`, multiples of `unit`.
@@ -69,21 +74,23 @@ struct Chunks {
   int64_t count, size;
 };
 
-// Sums for a part of the filter: kPoints matrices [rows, columns], of which `width` columns count.
+// Sums for a part of the filter: for every point a matrix [rows, columns], of which `width` columns
+// count.
 struct FilterBlock {
   FilterBlock(const Conv3x3Shape& s, const Chunks& in, const Chunks& out, int64_t index)
-      : c(index % in.count * in.size),
+      : points(points_of(tile_of(s.h, s.w))),
+        c(index % in.count * in.size),
         k(index / in.count * out.size),
         rows(std::min(in.size, s.c - c)),
         width(std::min(out.size, s.k - k)),
         columns((width + kPanel - 1) / kPanel * kPanel) {}
   int64_t plane() const { return rows * columns + 16; }
-  int64_t size() const { return kPoints * plane(); }
-  int64_t c, k, rows, width, columns;
+  int64_t size() const { return points * plane(); }
+  int64_t points, c, k, rows, width, columns;
 };
 
-// Transformed weights lie panel by panel, 36 matrices [c, kPanel] each, in the order of their use.
-// The gap keeps equal places of different matrices out of the same cache set.
+// Transformed weights lie panel by panel, the points' matrices [c, kPanel] each, in the order of
+// their use. The gap keeps equal places of different matrices out of the same cache set.
 inline int64_t weight_plane(int64_t c) { return c * kPanel + 16; }
 
 }  // namespace tweedie::kernels
@@ -118,23 +125,31 @@ struct Source {
 };
 
 // The same of images that are normalised on the way: the rows under a row of tiles, in a buffer of
-// kPatch rows that the cache holds.
+// as many rows as a patch has, which the cache holds.
 class Band {
  public:
   static constexpr int64_t margin = 1;
   static constexpr bool halved = false;
 
   Band(const Conv3x3Shape& s, const ConvInput& in, const float* outside, float* buffer)
-      : h(s.h), w(s.w), channels(s.c), width(s.c), zero(outside), n_(s.n), in_(in), rows_(buffer) {}
+      : h(s.h),
+        w(s.w),
+        channels(s.c),
+        width(s.c),
+        zero(outside),
+        n_(s.n),
+        patch_(patch_of(tile_of(s.h, s.w))),
+        in_(in),
+        rows_(buffer) {}
 
-  const float* row(int64_t index) const { return rows_ + index % kPatch * w * channels; }
+  const float* row(int64_t index) const { return rows_ + index % patch_ * w * channels; }
 
   // Tiles come in their order.
   void prepare(const Tile& tile) {
     const int64_t top = tile.n * h + std::max<int64_t>(tile.y - 1, 0);
-    const int64_t bottom = tile.n * h + std::min(tile.y + kTile + 1, h);
+    const int64_t bottom = tile.n * h + std::min(tile.y + patch_ - 1, h);
     for (next_ = std::max(next_, top); next_ < bottom; ++next_) {
-      float* out = rows_ + next_ % kPatch * w * channels;
+      float* out = rows_ + next_ % patch_ * w * channels;
       const int64_t extra = in_.x.beside_channels, own = channels - extra;
       fill(in_.x.data, own, 0, out);
       if (extra) fill(in_.x.beside, extra, own, out);
@@ -173,7 +188,7 @@ class Band {
     store_first(act(hn::MulAdd(load(a), load(x), load(b))), d, count - c, out + c);
   }
 
-  int64_t n_, next_ = 0;
+  int64_t n_, patch_, next_ = 0;
   const ConvInput& in_;
   float* rows_;
 };
@@ -189,9 +204,9 @@ HWY_INLINE void find_pixels(const From& s, const Tile& tile, const float** out) 
   }
 }
 
-// transform(patch) of tiles first..last, Size x Size pixels to 6 x 6, a row of `m` each; columns
-// from `channels` to `padded` are filled with zeros.
-template <int Size, class From, class Transform>
+// transform(patch) of tiles first..last, Size x Size pixels to Patch x Patch, a row of `m` each;
+// columns from `channels` to `padded` are filled with zeros.
+template <int Size, int Patch, class From, class Transform>
 HWY_INLINE void gather(From&& s, const Tiling& tiling, int64_t first, int64_t last, int64_t padded,
                        const Matrices& m, float* out, Transform transform) {
   const D d;
@@ -212,18 +227,17 @@ HWY_INLINE void gather(From&& s, const Tiling& tiling, int64_t first, int64_t la
         return left > 0 ? load_first(d, left, p + c) : hn::Zero(d);
       };
       for (const float* p : ahead) hwy::Prefetch(p + c);
-      V t[kPatch][Size];
+      V t[Patch][Size];
       for (int j = 0; j < Size; ++j) {
-        V in[Size], column[kPatch];
+        V in[Size], column[Patch];
         for (int i = 0; i < Size; ++i) in[i] = load(pixel[i * Size + j]);
         transform(in, column);
-        for (int i = 0; i < kPatch; ++i) t[i][j] = column[i];
+        for (int i = 0; i < Patch; ++i) t[i][j] = column[i];
       }
-      for (int i = 0; i < kPatch; ++i) {
-        V line[kPatch];
+      for (int i = 0; i < Patch; ++i) {
+        V line[Patch];
         transform(t[i], line);
-        for (int j = 0; j < kPatch; ++j)
-          hn::StoreU(line[j], d, row + (i * kPatch + j) * m.plane + c);
+        for (int j = 0; j < Patch; ++j) hn::StoreU(line[j], d, row + (i * Patch + j) * m.plane + c);
       }
     }
   }
@@ -238,32 +252,33 @@ Source gradient_of(const Conv3x3Shape& s, const float* dy, const float* zero) {
 }
 
 // B^T d B.
-template <class From>
+template <int M, class From>
 void gather_input(From&& from, const Tiling& tiling, int64_t first, int64_t last, int64_t padded,
                   const Matrices& m, float* out) {
   using V = hn::Vec<D>;
-  gather<kPatch>(from, tiling, first, last, padded, m, out, [](const V* d, V* to) {
-    transform_input(d[0], d[1], d[2], d[3], d[4], d[5], to);
-  });
+  gather<M + 2, M + 2>(from, tiling, first, last, padded, m, out,
+                       [](const V* d, V* to) { Form<M>::input(d, to); });
 }
 
 // A dy A^T.
+template <int M>
 void gather_gradient(const Source& from, const Tiling& tiling, int64_t first, int64_t last,
                      int64_t padded, const Matrices& m, float* out) {
   using V = hn::Vec<D>;
-  gather<kTile>(from, tiling, first, last, padded, m, out,
-                [](const V* y, V* to) { transform_gradient(y[0], y[1], y[2], y[3], to); });
+  gather<M, M + 2>(from, tiling, first, last, padded, m, out,
+                   [](const V* y, V* to) { Form<M>::gradient(y, to); });
 }
 
 // transform(A^T m A), Size x Size pixels, plus the sums, to the pixels of tiles first..last;
-// channels from..to. A tile's outputs are its 4 x 4 places, or 2 x 2 of a halved output.
-template <int Size, class Transform>
+// channels from..to. A tile's outputs are its M x M places, or half as many a side of a halved
+// output.
+template <int M, int Size, class Transform>
 HWY_INLINE void scatter(const Conv3x3Shape& s, const Tiling& tiling, const Matrices& m,
                         const float* in, int64_t first, int64_t last, int64_t from, int64_t to,
                         const ConvSums& sums, float* y, Transform transform) {
   const D d;
   using V = hn::Vec<D>;
-  constexpr int64_t kStep = kTile / Size;
+  constexpr int64_t kPatch = M + 2, kStep = M / Size;
   const int64_t lanes = hn::Lanes(d), height = s.h / kStep, width = s.w / kStep;
   for (int64_t index = first; index < last; ++index) {
     const Tile tile(tiling, index);
@@ -310,18 +325,17 @@ HWY_INLINE void scatter(const Conv3x3Shape& s, const Tiling& tiling, const Matri
   }
 }
 
+template <int M>
 void scatter_output(const Conv3x3Shape& s, const Tiling& tiling, const Matrices& m, const float* in,
                     int64_t first, int64_t last, int64_t from, int64_t to, const ConvSums& sums,
                     float* y) {
   using V = hn::Vec<D>;
   if (s.scale == ConvScale::kPooled) {
-    scatter<kTile / 2>(s, tiling, m, in, first, last, from, to, sums, y, [](const V* p, V* to) {
-      transform_output_pooled(p[0], p[1], p[3], p[4], p[5], to);
-    });
+    scatter<M, M / 2>(s, tiling, m, in, first, last, from, to, sums, y,
+                      [](const V* p, V* to) { Form<M>::pooled(p, to); });
   } else {
-    scatter<kTile>(s, tiling, m, in, first, last, from, to, sums, y, [](const V* p, V* to) {
-      transform_output(p[0], p[1], p[2], p[3], p[4], p[5], to);
-    });
+    scatter<M, M>(s, tiling, m, in, first, last, from, to, sums, y,
+                  [](const V* p, V* to) { Form<M>::output(p, to); });
   }
 }
 
