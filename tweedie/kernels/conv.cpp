@@ -251,9 +251,10 @@ ConvPlan plan_conv3x3(const ConvShape& s) {
 }
 
 ConvPlan plan_conv3x3_training(const ConvShape& s, int64_t batch) {
-  constexpr int64_t kLeastTiles = 32;  // measured: fewer do not pay for the filter's transform
-  const int64_t tiles = batch * ((s.height + 3) / 4) * ((s.width + 3) / 4);
-  return tiles >= kLeastTiles ? plan_conv3x3(s) : ConvPlan::kStock;
+  // Measured: fewer tiles do not pay for the filter's transform.
+  const int64_t tile = kernels::tile_of(s.height, s.width), least = tile == 2 ? 96 : 16;
+  const auto along = [&](int64_t side) { return (side + tile - 1) / tile; };
+  return batch * along(s.height) * along(s.width) >= least ? plan_conv3x3(s) : ConvPlan::kStock;
 }
 
 Tensor conv3x3(const Tensor& x, const Tensor& weight, const Tensor& bias, const ConvExtras& e) {
