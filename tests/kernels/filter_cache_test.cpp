@@ -103,6 +103,21 @@ TEST(FilterCache, IsDroppedByACallWithAutograd) {
   expect_current(w, cache, "dropped");
 }
 
+// A layer's plan may change, by tuning, and so may the size of its images.
+TEST(FilterCache, ServesEveryPlanAndSize) {
+  const at::NoGradGuard guard;
+  const Tensor w = noise({20, 18, 3, 3}, 1);
+  FilterCache cache;
+  for (const int64_t side : {4, 8, 4, 9})
+    for (const ConvPlan plan : {ConvPlan::kWinograd, ConvPlan::kStock, ConvPlan::kWinograd}) {
+      const ConvPlans plans = {{{18, 20, side, side}, plan}};
+      const Tensor x = noise({2, 18, side, side}, 2), exact = at::conv2d(x, w, {}, 1, 1);
+      EXPECT_LT(testing::distance(conv3x3(x, w, {}, {.cache = &cache, .plans = &plans}), exact),
+                1e-5)
+          << side;
+    }
+}
+
 // Each thread has a filter of its own, so that the others' are always being replaced.
 TEST(FilterCache, ServesSeveralThreads) {
   FilterCache cache;

@@ -94,7 +94,7 @@ Tensor stock(const Tensor& x, const Tensor& weight, const Tensor& bias, const Co
     h = h.contiguous();
   // A convolution's output is no part of what its backward needs: sums may be taken in place.
   WeightCache none;
-  Tensor y = conv_patches(h, weight, bias, 1, 1, e.cache ? *e.cache : none);
+  Tensor y = conv_patches(h, weight, bias, 1, 1, e.cache ? e.cache->patches() : none);
   if (e.image_bias.defined()) y.add_(e.image_bias.unsqueeze(-1).unsqueeze(-1));
   if (e.residual.defined()) y.add_(e.residual);
   return y;
@@ -235,13 +235,13 @@ struct Winograd : torch::autograd::Function<Winograd> {
 }  // namespace
 
 Tensor FilterCache::find(const Tensor& weight, int64_t tile) {
-  WeightCache& cache = tile == 2 ? small_ : *this;
-  return cache.find(weight, [&] { return transformed(weight, tile, false); });
+  return (tile == 2 ? small_ : large_).find(weight, [&] {
+    return transformed(weight, tile, false);
+  });
 }
 
 void FilterCache::drop() {
-  WeightCache::drop();
-  small_.drop();
+  for (WeightCache* cache : {&small_, &large_, &patches_}) cache->drop();
 }
 
 ConvPlan plan_conv3x3(const ConvShape& s) {

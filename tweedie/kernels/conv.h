@@ -33,15 +33,16 @@ constexpr int64_t kConvPlanVersion = 2;  ///< raised when one of them changes it
 /// What to do instead of their choice, shape by shape.
 using ConvPlans = std::map<ConvShape, ConvPlan>;
 
-/// Keeps a transformed filter, one for each size of tiles.
-class FilterCache : public WeightCache {
+/// Keeps a filter in the forms that the plans ask for.
+class FilterCache {
  public:
   /// The transform of `weight` for tiles of 2 or 4 outputs a side (kernels/winograd.h).
   Tensor find(const Tensor& weight, int64_t tile);
+  WeightCache& patches() { return patches_; }  ///< of conv_patches
   void drop();
 
  private:
-  WeightCache small_;
+  WeightCache small_, large_, patches_;
 };
 
 /// What is done around the convolution, in the same pass.

@@ -29,7 +29,9 @@ Tensor conv_patches(const Tensor& x, const Tensor& weight, const Tensor& bias, i
   const Tensor from = channels_last(x), sum = bias.defined() ? bias.contiguous() : bias;
   Tensor y = at::empty({shape.n, out, height, width},
                        x.options().memory_format(at::MemoryFormat::ChannelsLast));
-  RECORD_FUNCTION("tweedie::conv_patches", flop(2.0 * double(y.numel()) * double(shape.depth())));
+  RECORD_FUNCTION(
+      shape.kernel == 3 && stride == 1 ? "tweedie::conv3x3_patches" : "tweedie::conv_patches",
+      flop(2.0 * double(y.numel()) * double(shape.depth())));
   kernels::matmul_patches(shape, out, from.data_ptr<float>(), packed.data_ptr<float>(),
                           sum.defined() ? sum.data_ptr<float>() : nullptr, y.data_ptr<float>(),
                           kernels::on_torch_threads);

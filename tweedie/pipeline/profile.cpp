@@ -109,6 +109,7 @@ const std::unordered_map<std::string_view, Known>& known() {
       {"tweedie::conv3x3_backward", {kConv3x3, said}},
       {"tweedie::conv3x3_filter", {kConv3x3}},
       {"tweedie::conv", {kConv, nullptr, conv_layer}},
+      {"tweedie::conv3x3_patches", {kConv3x3, said}},
       {"tweedie::conv_patches", {kConv, said}},
       {"tweedie::group_norm", {kNorm}},
       {"tweedie::group_norm_statistics", {kNorm}},
