@@ -99,6 +99,17 @@ TEST(Winograd, ScratchFromLargerWorkIsNotSeen) {
   EXPECT_TRUE(at::equal(before.y, after.y) && at::equal(before.dfilter, after.dfilter));
 }
 
+// So many tiles and so few channels that images are shared out; blocks of unlike sizes.
+TEST(Winograd, FilterGradientOfUnlikeBlocks) {
+  const Conv3x3Shape s{32, 16, 16, 136, 96};
+  const Tensor x = noise({s.n, s.h, s.w, s.c}, 1), dy = noise({s.n, s.h, s.w, s.k}, 6);
+  const auto planes = [](const Tensor& t) { return t.to(at::kDouble).permute({0, 3, 1, 2}); };
+  const Tensor exact = std::get<1>(at::convolution_backward(
+      planes(dy), planes(x), at::zeros({s.k, s.c, 3, 3}, at::kDouble), at::OptionalIntArrayRef(),
+      {1, 1}, {1, 1}, {1, 1}, false, {0, 0}, 1, {false, true, false}));
+  EXPECT_LT(distance(run(s, in_two_parts).dfilter, exact), 2e-5);
+}
+
 TEST(Winograd, PooledIsTheSumOfFour) {
   expect_pooled({2, 10, 6, 20, 24, ConvScale::kPooled});
   expect_pooled({3, 4, 2, 20, 24, ConvScale::kPooled});

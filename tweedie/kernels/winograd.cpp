@@ -129,10 +129,10 @@ void convolve(const Conv3x3Shape& s, const ConvInput& in, const float* weights,
   });
 }
 
-// G^T u G of channels c..c+rows and k..k+columns, `u` [parts][points][rows][columns], to dfilter.
+// G^T u G of a block, to dfilter; u is the sum of `parts` arrays, `apart` floats from each other.
 template <int M>
 void filter_back(const Conv3x3Shape& s, const float* u, const FilterBlock& block, int64_t parts,
-                 float* dfilter, FilterStrides at) {
+                 int64_t apart, float* dfilter, FilterStrides at) {
   const D d;
   using V = hn::Vec<D>;
   constexpr int kPatch = M + 2;
@@ -145,7 +145,7 @@ void filter_back(const Conv3x3Shape& s, const float* u, const FilterBlock& block
         if (!is_live(s, p)) return sum;
         const float* from = u + p * plane + c * block.columns + k;
         for (int64_t part = 0; part < parts; ++part)
-          sum = hn::Add(sum, hn::LoadU(d, from + part * block.size()));
+          sum = hn::Add(sum, hn::LoadU(d, from + part * apart));
         return sum;
       };
       V t[3][kPatch];
@@ -213,14 +213,15 @@ void filter_gradient(const Conv3x3Shape& s, const float* x, const float* dy, flo
             exact[(i + t) / tiles * s.k + block.k + j] +=
                 gradient[kSumPoint * g.plane + t * g.stride + j];
       }
-      if (!shared) filter_back<M>(s, sum, block, 1, dfilter, at);
+      if (!shared) filter_back<M>(s, sum, block, 1, most, dfilter, at);
     }
   });
   if (sums) std::copy(exact.begin(), exact.end(), sums);
   if (!shared) return;
   parallel(blocks, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      filter_back<M>(s, shared + i * parts * most, FilterBlock(s, c, k, i), parts, dfilter, at);
+      filter_back<M>(s, shared + i * parts * most, FilterBlock(s, c, k, i), parts, most, dfilter,
+                     at);
   });
 }
 
