@@ -74,7 +74,7 @@ void conv(Rounds& rounds) {
   for (const Shape& s : kShapes) {
     for (const int64_t n : rounds.batches_of(s.net)) {
       const Tensor x = at::randn({n, s.in, s.side, s.side}), w = at::randn({s.out, s.in, 3, 3});
-      const Tensor x_last = last(x), b = at::randn({s.out});
+      const Tensor x_last = last(x), w_last = last(w), b = at::randn({s.out});
       FilterCache cache;
       const Operation ours = [&](const Tensors& t) {
         return conv3x3(t[0], t[1], b, {.cache = &cache});
@@ -86,9 +86,9 @@ void conv(Rounds& rounds) {
             {s.net, n, fmt::format("{}->{}, {}x{}", s.in, s.out, s.side, s.side), what, flop}, a,
             {{"contiguous", plain}, {"channels_last", nhwc}});
       };
-      duel("forward", inference(ours, {x_last, w}), inference(stock, {x, w}),
-           inference(stock, {x_last, last(w)}));
-      const Graph a(ours, {x_last, w}), plain(stock, {x, w}), nhwc(stock, {x_last, last(w)});
+      duel("forward", inference(ours, {x_last, w_last}), inference(stock, {x, w}),
+           inference(stock, {x_last, w_last}));
+      const Graph a(ours, {x_last, w_last}), plain(stock, {x, w}), nhwc(stock, {x_last, w_last});
       duel("forward, training", a.forward(), plain.forward(), nhwc.forward());
       for (const int i : {0, 1})
         duel(i ? "gradient of w" : "gradient of x", a.gradients({a.in[i]}),

@@ -132,8 +132,6 @@ void each_product(const Conv3x3Shape& s, const std::function<void(int64_t, int64
         }
 }
 
-FilterStrides strides(int64_t c) { return {9 * c, 1, 3 * c, c}; }
-
 struct Convolution {
   explicit Convolution(const Conv3x3Shape& s)
       : shape(s),
@@ -151,8 +149,7 @@ struct Convolution {
     const Array residual = noise(dy.size(), 6);
     const int64_t tile = tile_of(shape.h, shape.w);
     Array y(dy.size()), weights(winograd_weight_size(tile, shape.c, shape.k));
-    winograd_weights(tile, w.data(), strides(shape.c), shape.c, shape.k, false, weights.data(),
-                     in_parts);
+    winograd_weights(tile, w.data(), shape.c, shape.k, false, weights.data(), in_parts);
     winograd_conv(shape, {.x = {x.data()}}, weights.data(),
                   {bias.data(), image_bias.data(), residual.data()}, y.data(), in_parts);
     Numbers sums = residual.numbers();
@@ -167,8 +164,7 @@ struct Convolution {
 
   void expect_filter_gradient() const {
     Array dw(w.size()), dbias(shape.n * shape.k);
-    winograd_filter_gradient(shape, x.data(), dy.data(), dw.data(), strides(shape.c), dbias.data(),
-                             in_parts);
+    winograd_filter_gradient(shape, x.data(), dy.data(), dw.data(), dbias.data(), in_parts);
     Numbers of_images(dbias.size());
     for (int64_t i = 0; i < dy.size(); ++i)
       of_images[i / (dy.size() / shape.n) * shape.k + i % shape.k] += dy.data()[i];
@@ -186,11 +182,9 @@ struct Convolution {
     std::swap(back.c, back.k);
     if (shape.scale == ConvScale::kUpsampled) back.scale = ConvScale::kPooled;
     if (shape.scale == ConvScale::kPooled) back.scale = ConvScale::kUpsampled;
-    FilterStrides exchanged = strides(shape.c);
-    std::swap(exchanged.c, exchanged.k);
     const int64_t tile = tile_of(shape.h, shape.w);
     Array dx(x.size()), weights(winograd_weight_size(tile, back.c, back.k));
-    winograd_weights(tile, w.data(), exchanged, back.c, back.k, true, weights.data(), in_parts);
+    winograd_weights(tile, w.data(), back.c, back.k, true, weights.data(), in_parts);
     winograd_conv(back, {.x = {dy.data()}}, weights.data(), {}, dx.data(), in_parts);
     Numbers sums(dx.size());
     each_product(shape, [&](int64_t from, int64_t at, int64_t tap) {
@@ -240,8 +234,7 @@ TEST(PlainWinograd, NormalisesOnTheWay) {
         const Array line = noise(2 * s.n * s.c, 4);
         const int64_t tile = tile_of(s.h, s.w);
         Array y(conv.dy.size()), weights(winograd_weight_size(tile, s.c, s.k));
-        winograd_weights(tile, conv.w.data(), strides(s.c), s.c, s.k, false, weights.data(),
-                         in_parts);
+        winograd_weights(tile, conv.w.data(), s.c, s.k, false, weights.data(), in_parts);
         winograd_conv(s, {{own.data(), beside.data(), extra}, line.data(), silu}, weights.data(),
                       {}, y.data(), in_parts);
         Numbers sums(y.size());

@@ -32,19 +32,21 @@ Result run(const Conv3x3Shape& s, const ParallelFor& parallel, Setting setting =
   const Tensor residual =
       noise({s.n, side(ConvScale::kPooled, s.h), side(ConvScale::kPooled, s.w), s.k}, 5);
   const Tensor dy = noise({s.n, s.h, s.w, s.k}, 6);
-  const FilterStrides strides{s.c * 9, 9, 3, 1};
+  const Tensor last =
+      filter.permute({setting.flip ? 1 : 0, 2, 3, setting.flip ? 0 : 1}).contiguous();
   const int64_t tile = tile_of(s.h, s.w);
   const Tensor weights = at::full({winograd_weight_size(tile, s.c, s.k)}, std::nan(""));
-  winograd_weights(tile, filter.data_ptr<float>(), strides, s.c, s.k, setting.flip,
-                   weights.data_ptr<float>(), parallel);
+  winograd_weights(tile, last.data_ptr<float>(), s.c, s.k, setting.flip, weights.data_ptr<float>(),
+                   parallel);
   Result out{setting.in_place ? residual : at::full_like(residual, std::nan("")),
-             at::full_like(filter, std::nan(""))};
+             at::full({s.k, 3, 3, s.c}, std::nan(""))};
   winograd_conv(s, {.x = {x.data_ptr<float>()}}, weights.data_ptr<float>(),
                 {bias.data_ptr<float>(), image_bias.data_ptr<float>(), residual.data_ptr<float>()},
                 out.y.data_ptr<float>(), parallel);
   if (s.scale != ConvScale::kPooled)
     winograd_filter_gradient(s, x.data_ptr<float>(), dy.data_ptr<float>(),
-                             out.dfilter.data_ptr<float>(), strides, nullptr, parallel);
+                             out.dfilter.data_ptr<float>(), nullptr, parallel);
+  out.dfilter = out.dfilter.permute({0, 3, 1, 2});
   return out;
 }
 

@@ -59,6 +59,16 @@ TEST(State, GoesFromOneNetworkToAnother) {
   EXPECT_TRUE(same(state_of(*a), state_of(*b)));
 }
 
+// Or every training step would reorder the filters of the stock convolutions.
+TEST(State, KeepsFiltersChannelsLastWhateverIsLoaded) {
+  UNet net(testing::tiny_unet(3), 1);
+  State contiguous = copy_of(net);
+  for (auto& [name, tensor] : contiguous) tensor = tensor.contiguous();
+  load_state(*net, contiguous, "contiguous");
+  for (const auto& [name, tensor] : state_of(*net))
+    EXPECT_TRUE(tensor.dim() != 4 || tensor.is_contiguous(at::MemoryFormat::ChannelsLast)) << name;
+}
+
 TEST(State, HasTheSizeOfDdpmCifar10) {
   UNetOptions o;
   o.block_out_channels = {128, 256, 256, 256};

@@ -18,18 +18,14 @@ using kernels::ConvScale;
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-kernels::FilterStrides strides_of(const Tensor& weight, int out, int in) {
-  return {weight.stride(out), weight.stride(in), weight.stride(2), weight.stride(3)};
-}
-
 // The filter [out,in,3,3] transformed for such tiles; with `flip` that of the input's gradient.
 Tensor transformed(const Tensor& weight, int64_t tile, bool flip) {
   RECORD_FUNCTION("tweedie::conv3x3_filter", flop(0));
-  const int in = flip ? 0 : 1, out = flip ? 1 : 0;
-  const int64_t c = weight.size(in), k = weight.size(out);
+  const int64_t c = weight.size(flip ? 0 : 1), k = weight.size(flip ? 1 : 0);
+  const Tensor from = channels_last(weight);
   Tensor to = at::empty({kernels::winograd_weight_size(tile, c, k)}, weight.options());
-  kernels::winograd_weights(tile, weight.data_ptr<float>(), strides_of(weight, out, in), c, k, flip,
-                            to.data_ptr<float>(), kernels::on_torch_threads);
+  kernels::winograd_weights(tile, from.data_ptr<float>(), c, k, flip, to.data_ptr<float>(),
+                            kernels::on_torch_threads);
   return to;
 }
 
@@ -89,9 +85,6 @@ Tensor stock(const Tensor& x, const Tensor& weight, const Tensor& bias, const Co
   Tensor h = joined(x, e.beside);
   if (e.norm) h = stock_group_norm(h, *e.norm);
   if (e.upsample) h = at::upsample_nearest2d(h, {2 * h.size(2), 2 * h.size(3)}, 2.0, 2.0);
-  // The stock convolution copies what is not in the other's order: let it be the smaller one.
-  if (at::GradMode::is_enabled() && weight.is_contiguous() && weight.numel() > h.numel())
-    h = h.contiguous();
   // A convolution's output is no part of what its backward needs: sums may be taken in place.
   WeightCache none;
   Tensor y = conv_patches(h, weight, bias, 1, 1, e.cache ? e.cache->patches() : none);
@@ -203,13 +196,13 @@ struct Winograd : torch::autograd::Function<Winograd> {
     if (wants(kWeight)) {
       const Tensor h = extras.norm ? group_norm_apply(x, beside, *extras.norm, statistics) : x;
       RECORD_FUNCTION("tweedie::conv3x3_backward", flop(direct_flop(dy, weight)));
-      out[kWeight] = at::empty_like(weight);
+      out[kWeight] = at::empty_like(weight, weight.options(), at::MemoryFormat::ChannelsLast);
       const Tensor sums = at::empty({dy.size(0), dy.size(1)}, dy.options());
       kernels::winograd_filter_gradient(
           shape_of(dy, h.size(1), dy.size(1),
                    extras.upsample ? ConvScale::kUpsampled : ConvScale::kSame),
           h.data_ptr<float>(), dy.data_ptr<float>(), out[kWeight].data_ptr<float>(),
-          strides_of(weight, 0, 1), sums.data_ptr<float>(), kernels::on_torch_threads);
+          sums.data_ptr<float>(), kernels::on_torch_threads);
       set_biases(sums);
     } else if (wants(kBias) || wants(kImageBias)) {
       RECORD_FUNCTION("tweedie::conv3x3_backward", flop(0));
@@ -252,7 +245,7 @@ ConvPlan plan_conv3x3(const ConvShape& s) {
 
 ConvPlan plan_conv3x3_training(const ConvShape& s, int64_t batch) {
   // Measured: fewer tiles do not pay for the filter's transform.
-  const int64_t tile = kernels::tile_of(s.height, s.width), least = tile == 2 ? 96 : 16;
+  const int64_t tile = kernels::tile_of(s.height, s.width), least = tile == 2 ? 32 : 8;
   const auto along = [&](int64_t side) { return (side + tile - 1) / tile; };
   return batch * along(s.height) * along(s.width) >= least ? plan_conv3x3(s) : ConvPlan::kStock;
 }

@@ -20,15 +20,14 @@ HWY_BEFORE_NAMESPACE();
 namespace tweedie::kernels::HWY_NAMESPACE {
 
 template <int M>
-void weights_of(const float* filter, FilterStrides at, int64_t c, int64_t k, bool flip, float* out,
+void weights_of(const float* filter, int64_t c, int64_t k, bool flip, float* out,
                 const ParallelFor& parallel) {
   constexpr int kPatch = M + 2, kPoints = kPatch * kPatch;
   const D d;
   using V = hn::Vec<D>;
   const int64_t lanes = hn::Lanes(d), panels = panels_of(k), plane = weight_plane(c);
-  // Channels come by blocks, since a filter's numbers lie together and those of the next one may
-  // fall into the same cache set. The result passes the caches by: it is larger than they are, and
-  // a line that another core has read would have to be fetched from there before it is written.
+  // The result passes the caches by: it is larger than they are, and a line that another core has
+  // read would have to be fetched from there before it is written.
   constexpr int64_t kBlock = 16;
   const int64_t blocks = (c + kBlock - 1) / kBlock;
   parallel(panels * blocks, [&](int64_t begin, int64_t end) {
@@ -40,12 +39,26 @@ void weights_of(const float* filter, FilterStrides at, int64_t c, int64_t k, boo
       float* const matrices = out + panel * kPoints * plane;
       for (int64_t p = 0; first == 0 && p < kPoints; ++p)
         std::fill(matrices + p * plane + c * kPanel, matrices + (p + 1) * plane, 0.0f);
-      for (int64_t i = 0; i < kPanel; ++i) {
-        const float* from = filter + (panel * kPanel + i) * at.k + first * at.c;
-        for (int64_t tap = 0; tap < 9; ++tap)
-          for (int64_t j = 0; j < count; ++j)
-            g[flip ? 8 - tap : tap][j][i] =
-                i < width ? from[j * at.c + tap / 3 * at.y + tap % 3 * at.x] : 0;
+      for (int64_t tap = 0; tap < 9; ++tap) {
+        if (flip) {
+          for (int64_t j = 0; j < count; ++j) {
+            const float* from = filter + ((first + j) * 9 + tap) * k + panel * kPanel;
+            std::fill(std::copy_n(from, width, g[8 - tap][j]), std::end(g[8 - tap][j]), 0.0f);
+          }
+        } else {
+          const float* from = filter + (panel * kPanel * 9 + tap) * c + first;
+          for (int64_t i = 0; i < kPanel; i += 4)
+            for (int64_t j = 0; j < count; j += lanes) {
+              V rows[4];
+              for (int64_t row = 0; row < 4; ++row) {
+                const float* p = from + (i + row) * 9 * c + j;
+                rows[row] = i + row >= width     ? hn::Zero(d)
+                            : j + lanes <= count ? hn::LoadU(d, p)
+                                                 : load_first(d, count - j, p);
+              }
+              store_columns(d, rows, 4, lanes, g[tap][j] + i, kPanel);
+            }
+        }
       }
       for (int64_t j = 0; j < count; ++j) {
         float* to = matrices + (first + j) * kPanel;
@@ -132,46 +145,48 @@ void convolve(const Conv3x3Shape& s, const ConvInput& in, const float* weights,
 // G^T u G of a block, to dfilter; u is the sum of `parts` arrays, `apart` floats from each other.
 template <int M>
 void filter_back(const Conv3x3Shape& s, const float* u, const FilterBlock& block, int64_t parts,
-                 int64_t apart, float* dfilter, FilterStrides at) {
+                 int64_t apart, float* dfilter) {
   const D d;
   using V = hn::Vec<D>;
   constexpr int kPatch = M + 2;
   const int64_t lanes = hn::Lanes(d), plane = block.plane();
-  for (int64_t c = 0; c < block.rows; ++c)
+  V taps[9][4];  // of four inputs
+  const auto taps_of = [&](int64_t c, int64_t k, int64_t row) {
+    const auto point = [&](int i, int j) {
+      const int64_t p = i * kPatch + j;
+      V sum = hn::Zero(d);
+      if (!is_live(s, p)) return sum;
+      const float* from = u + p * plane + c * block.columns + k;
+      for (int64_t part = 0; part < parts; ++part)
+        sum = hn::Add(sum, hn::LoadU(d, from + part * apart));
+      return sum;
+    };
+    V t[3][kPatch];
+    for (int j = 0; j < kPatch; ++j) {
+      V points[kPatch], column[3];
+      for (int i = 0; i < kPatch; ++i) points[i] = point(i, j);
+      Form<M>::filter_back(points, column);
+      for (int i = 0; i < 3; ++i) t[i][j] = column[i];
+    }
+    for (int i = 0; i < 3; ++i) {
+      V line[3];
+      Form<M>::filter_back(t[i], line);
+      for (int j = 0; j < 3; ++j) taps[3 * i + j][row] = line[j];
+    }
+  };
+  for (int64_t c = 0; c < block.rows; c += 4)
     for (int64_t k = 0; k < block.width; k += lanes) {
-      const auto point = [&](int i, int j) {
-        const int64_t p = i * kPatch + j;
-        V sum = hn::Zero(d);
-        if (!is_live(s, p)) return sum;
-        const float* from = u + p * plane + c * block.columns + k;
-        for (int64_t part = 0; part < parts; ++part)
-          sum = hn::Add(sum, hn::LoadU(d, from + part * apart));
-        return sum;
-      };
-      V t[3][kPatch];
-      for (int j = 0; j < kPatch; ++j) {
-        V points[kPatch], column[3];
-        for (int i = 0; i < kPatch; ++i) points[i] = point(i, j);
-        Form<M>::filter_back(points, column);
-        for (int i = 0; i < 3; ++i) t[i][j] = column[i];
-      }
-      const int64_t width = std::min(lanes, block.width - k);
-      for (int i = 0; i < 3; ++i) {
-        V line[3];
-        Form<M>::filter_back(t[i], line);
-        for (int j = 0; j < 3; ++j) {
-          HWY_ALIGN float out[kPanel];
-          hn::Store(line[j], d, out);
-          float* to = dfilter + (block.k + k) * at.k + (block.c + c) * at.c + i * at.y + j * at.x;
-          for (int64_t l = 0; l < width; ++l) to[l * at.k] = out[l];
-        }
-      }
+      const int64_t rows = std::min(int64_t{4}, block.rows - c);
+      for (int64_t row = 0; row < 4; ++row) taps_of(std::min(c + row, block.rows - 1), k, row);
+      for (int64_t tap = 0; tap < 9; ++tap)
+        store_columns(d, taps[tap], rows, std::min(lanes, block.width - k),
+                      dfilter + ((block.k + k) * 9 + tap) * s.c + block.c + c, 9 * s.c);
     }
 }
 
 template <int M>
 void filter_gradient(const Conv3x3Shape& s, const float* x, const float* dy, float* dfilter,
-                     FilterStrides at, float* sums, const ParallelFor& parallel) {
+                     float* sums, const ParallelFor& parallel) {
   constexpr int64_t kPoints = points_of(M), kSumPoint = patch_of(M) + 1;  // (1,1): the tile's sum
   const Tiling tiling(s);
   const int64_t tiles = tiling.rows * tiling.columns;  // of an image
@@ -213,29 +228,28 @@ void filter_gradient(const Conv3x3Shape& s, const float* x, const float* dy, flo
             exact[(i + t) / tiles * s.k + block.k + j] +=
                 gradient[kSumPoint * g.plane + t * g.stride + j];
       }
-      if (!shared) filter_back<M>(s, sum, block, 1, most, dfilter, at);
+      if (!shared) filter_back<M>(s, sum, block, 1, most, dfilter);
     }
   });
   if (sums) std::copy(exact.begin(), exact.end(), sums);
   if (!shared) return;
   parallel(blocks, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i)
-      filter_back<M>(s, shared + i * parts * most, FilterBlock(s, c, k, i), parts, most, dfilter,
-                     at);
+      filter_back<M>(s, shared + i * parts * most, FilterBlock(s, c, k, i), parts, most, dfilter);
   });
 }
 
-void Weights(int64_t tile, const float* filter, FilterStrides at, int64_t c, int64_t k, bool flip,
-             float* out, const ParallelFor& parallel) {
-  (tile == 2 ? weights_of<2> : weights_of<4>)(filter, at, c, k, flip, out, parallel);
+void Weights(int64_t tile, const float* filter, int64_t c, int64_t k, bool flip, float* out,
+             const ParallelFor& parallel) {
+  (tile == 2 ? weights_of<2> : weights_of<4>)(filter, c, k, flip, out, parallel);
 }
 void Conv(const Conv3x3Shape& s, const ConvInput& in, const float* weights, const ConvSums& sums,
           float* y, const ParallelFor& parallel) {
   (tile_of(s.h, s.w) == 2 ? convolve<2> : convolve<4>)(s, in, weights, sums, y, parallel);
 }
 void FilterGradient(const Conv3x3Shape& s, const float* x, const float* dy, float* dfilter,
-                    FilterStrides at, float* sums, const ParallelFor& parallel) {
-  (tile_of(s.h, s.w) == 2 ? filter_gradient<2> : filter_gradient<4>)(s, x, dy, dfilter, at, sums,
+                    float* sums, const ParallelFor& parallel) {
+  (tile_of(s.h, s.w) == 2 ? filter_gradient<2> : filter_gradient<4>)(s, x, dy, dfilter, sums,
                                                                      parallel);
 }
 
@@ -253,9 +267,9 @@ int64_t winograd_weight_size(int64_t tile, int64_t c, int64_t k) {
   return panels_of(k) * points_of(tile) * weight_plane(c);
 }
 
-void winograd_weights(int64_t tile, const float* filter, FilterStrides strides, int64_t c,
-                      int64_t k, bool flip, float* out, const ParallelFor& parallel) {
-  HWY_DYNAMIC_DISPATCH(Weights)(tile, filter, strides, c, k, flip, out, parallel);
+void winograd_weights(int64_t tile, const float* filter, int64_t c, int64_t k, bool flip,
+                      float* out, const ParallelFor& parallel) {
+  HWY_DYNAMIC_DISPATCH(Weights)(tile, filter, c, k, flip, out, parallel);
 }
 
 void winograd_conv(const Conv3x3Shape& shape, const ConvInput& input, const float* weights,
@@ -272,9 +286,8 @@ void winograd_conv(const Conv3x3Shape& shape, const ConvInput& input, const floa
 }
 
 void winograd_filter_gradient(const Conv3x3Shape& shape, const float* x, const float* dy,
-                              float* dfilter, FilterStrides strides, float* sums,
-                              const ParallelFor& parallel) {
-  HWY_DYNAMIC_DISPATCH(FilterGradient)(shape, x, dy, dfilter, strides, sums, parallel);
+                              float* dfilter, float* sums, const ParallelFor& parallel) {
+  HWY_DYNAMIC_DISPATCH(FilterGradient)(shape, x, dy, dfilter, sums, parallel);
 }
 
 }  // namespace tweedie::kernels

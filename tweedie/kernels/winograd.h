@@ -48,26 +48,20 @@ inline int64_t tile_of(int64_t h, int64_t w) { return h <= 4 && w <= 4 ? 2 : 4; 
 /// Floats of the transformed weights for such tiles.
 int64_t winograd_weight_size(int64_t tile, int64_t c, int64_t k);
 
-/// Strides, in floats, of a filter [k,c,3,3], whatever its layout.
-struct FilterStrides {
-  int64_t k, c, y, x;
-};
-
-/// G g G^T of every filter, packed for winograd_conv. `flip` turns the filter around and exchanges
-/// its channels: with them winograd_conv gives the gradient of the input. `out` begins at a
-/// multiple of 64 bytes.
-void winograd_weights(int64_t tile, const float* filter, FilterStrides strides, int64_t c,
-                      int64_t k, bool flip, float* out, const ParallelFor& parallel);
+/// G g G^T of every filter, packed for winograd_conv; `filter` [k,3,3,c]. With `flip` it is
+/// [c,3,3,k], is turned around and its channels are exchanged: winograd_conv gives the gradient of
+/// the input then. `out` begins at a multiple of 64 bytes.
+void winograd_weights(int64_t tile, const float* filter, int64_t c, int64_t k, bool flip,
+                      float* out, const ParallelFor& parallel);
 
 /// y = x * filter + sums. `weights` from winograd_weights with tile_of(h, w) and the same c and k.
 void winograd_conv(const Conv3x3Shape& shape, const ConvInput& input, const float* weights,
                    const ConvSums& sums, float* y, const ParallelFor& parallel);
 
-/// The gradient of the filter, written with `strides`, from x and the gradient dy of y; not for
-/// kPooled. `sums` [n,k], unless null, receives dy's sums over an image: the gradient of the
-/// biases, which costs nothing beside.
+/// The gradient of the filter, [k,3,3,c], from x and the gradient dy of y; not for kPooled. `sums`
+/// [n,k], unless null, receives dy's sums over an image: the gradient of the biases, which costs
+/// nothing beside.
 void winograd_filter_gradient(const Conv3x3Shape& shape, const float* x, const float* dy,
-                              float* dfilter, FilterStrides strides, float* sums,
-                              const ParallelFor& parallel);
+                              float* dfilter, float* sums, const ParallelFor& parallel);
 
 }  // namespace tweedie::kernels

@@ -147,6 +147,20 @@ struct Form<2> {
   }
 };
 
+// Four rows, the first `columns` of them, as columns of four: the first `rows` numbers of each are
+// stored, `stride` floats from one to the next.
+template <class D>
+HWY_INLINE void store_columns(D d, const hn::Vec<D>* four, int64_t rows, int64_t columns, float* to,
+                              int64_t stride) {
+  HWY_ALIGN float turned[hn::MaxLanes(D())][4];
+  hn::StoreInterleaved4(four[0], four[1], four[2], four[3], d, turned[0]);
+  for (int64_t i = 0; i < columns; ++i)
+    if (rows >= 4)
+      std::copy_n(turned[i], 4, to + i * stride);
+    else
+      std::copy_n(turned[i], rows, to + i * stride);
+}
+
 }  // namespace tweedie::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 #endif

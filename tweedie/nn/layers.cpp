@@ -38,7 +38,9 @@ void initialise(torch::nn::Module& module, uint64_t seed) {
 
 ConvImpl::ConvImpl(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t padding)
     : stride_(stride), padding_(padding) {
-  weight = register_parameter("weight", at::empty({out, in, kernel, kernel}));
+  // In the images' order: the stock convolution would bring it there in every step.
+  weight = register_parameter("weight", at::empty({out, in, kernel, kernel}, at::TensorOptions(),
+                                                  at::MemoryFormat::ChannelsLast));
   bias = register_parameter("bias", at::empty({out}));
 }
 Tensor ConvImpl::forward(const Tensor& x, const Tensor& beside) const {
