@@ -14,6 +14,12 @@ namespace tweedie::kernels::HWY_NAMESPACE {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
+template <class V>
+HWY_INLINE void put_sum_and_difference(V a, V b, V* out) {
+  out[0] = hn::Add(a, b);
+  out[1] = hn::Sub(a, b);
+}
+
 // The transforms of a line for tiles of M outputs.
 template <int M>
 struct Form;
@@ -29,10 +35,8 @@ struct Form<4> {
     const V a = hn::NegMulAdd(four, d[2], d[4]), b = hn::NegMulAdd(four, d[1], d[3]);
     const V c = hn::Sub(d[4], d[2]), e = hn::Mul(two, hn::Sub(d[3], d[1]));
     out[0] = hn::MulAdd(four, d[0], hn::NegMulAdd(five, d[2], d[4]));
-    out[1] = hn::Add(a, b);
-    out[2] = hn::Sub(a, b);
-    out[3] = hn::Add(c, e);
-    out[4] = hn::Sub(c, e);
+    put_sum_and_difference(a, b, out + 1);
+    put_sum_and_difference(c, e, out + 3);
     out[5] = hn::MulAdd(four, d[1], hn::NegMulAdd(five, d[3], d[5]));
   }
   // A^T m: 6 -> 4.
@@ -63,10 +67,8 @@ struct Form<4> {
     const V even = hn::Add(y[0], y[2]), odd = hn::Add(y[1], y[3]);
     const V even2 = hn::MulAdd(four, y[2], y[0]), odd2 = hn::Mul(two, hn::MulAdd(four, y[3], y[1]));
     out[0] = y[0];
-    out[1] = hn::Add(even, odd);
-    out[2] = hn::Sub(even, odd);
-    out[3] = hn::Add(even2, odd2);
-    out[4] = hn::Sub(even2, odd2);
+    put_sum_and_difference(even, odd, out + 1);
+    put_sum_and_difference(even2, odd2, out + 3);
     out[5] = y[3];
   }
   // G g: 3 -> 6.
@@ -74,14 +76,12 @@ struct Form<4> {
   static HWY_INLINE void filter(const V* g, V* out) {
     const hn::DFromV<V> t;
     const V even = hn::Mul(hn::Set(t, -1.0f / 6), hn::Add(g[0], g[2]));
-    const V odd = hn::Mul(hn::Set(t, 1.0f / 6), g[1]);
+    const V odd = hn::Mul(hn::Set(t, -1.0f / 6), g[1]);
     const V even2 = hn::MulAdd(hn::Set(t, 1.0f / 24), g[0], hn::Mul(hn::Set(t, 1.0f / 6), g[2]));
     const V odd2 = hn::Mul(hn::Set(t, 1.0f / 12), g[1]);
     out[0] = hn::Mul(hn::Set(t, 0.25f), g[0]);
-    out[1] = hn::Sub(even, odd);
-    out[2] = hn::Add(even, odd);
-    out[3] = hn::Add(even2, odd2);
-    out[4] = hn::Sub(even2, odd2);
+    put_sum_and_difference(even, odd, out + 1);
+    put_sum_and_difference(even2, odd2, out + 3);
     out[5] = g[2];
   }
   // G^T u: 6 -> 3.
@@ -132,8 +132,7 @@ struct Form<2> {
     const V half = hn::Set(hn::DFromV<V>(), 0.5f);
     const V even = hn::Mul(half, hn::Add(g[0], g[2])), odd = hn::Mul(half, g[1]);
     out[0] = g[0];
-    out[1] = hn::Add(even, odd);
-    out[2] = hn::Sub(even, odd);
+    put_sum_and_difference(even, odd, out + 1);
     out[3] = g[2];
   }
   // G^T u: 4 -> 3.
