@@ -81,7 +81,9 @@ TEST_F(ProfileTest, SamplingDoesNotGrowAfterItsSecondStep) {
   EXPECT_GT(report.allocations, 10);
   EXPECT_GT(report.allocated_bytes, 1e5);
   EXPECT_GT(report.resident_early, 0);
+#ifndef TWEEDIE_SANITIZED  // which keeps freed memory for a while
   EXPECT_LT(report.resident_last - report.resident_early, int64_t{1} << 20);
+#endif
 }
 
 TEST_F(ProfileTest, OneStepIsTheWarmUp) {
