@@ -86,14 +86,14 @@ TEST(Peak, IsAboveWhatLibTorchReaches) {
 #endif
   const Threads one(1);
   const Tensor a = noise({512, 512}, 1), b = noise({512, 512}, 2);
-  double best = 1e9;
+  double best = 1e9, peak = 0;  // of rounds side by side: others may be using this core
   for (int round = 0; round < 5; ++round) {
+    peak = std::max(peak, kernels::measure_peak(1, 0.02, kernels::on_torch_threads));
     const auto start = std::chrono::steady_clock::now();
     at::mm(a, b);
     best = std::min(
         best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
-  const double peak = kernels::measure_peak(1, 0.05, kernels::on_torch_threads);
   EXPECT_GT(peak, 1e8);
   if (kernels::instruction_set() != kernels::instruction_sets().front()) return;
   EXPECT_GT(peak, 0.8 * 2 * 512.0 * 512 * 512 / best);
