@@ -126,7 +126,7 @@ TEST(Schedule, RefusesBetasThatAreNoSchedule) {
             "[process] beta of step 1 is 1: it must lie between 0 and 1");
   EXPECT_THROW(Schedule({std::nan("")}), Error);
   EXPECT_THROW(Schedule({-0.1}), Error);
-  EXPECT_THROW(Schedule({}), Error);
+  EXPECT_THROW(Schedule(std::vector<double>{}), Error);
   EXPECT_NO_THROW(Schedule({0.1, 1.0}));
 }
 
