@@ -31,6 +31,7 @@ Tensor some(uint64_t seed, std::vector<int64_t> shape, double scale = 1) {
 
 }  // namespace
 
+// DDPM Eq. 4
 TEST(Process, AddsNoiseByTheLevelOfEachExample) {
   const Process p = make("epsilon");
   const Tensor x0 = some(1, {3, 2, 4, 5}), eps = some(2, {3, 2, 4, 5});
@@ -140,6 +141,7 @@ TEST(Process, CastsItsTableAfterGathering) {
   EXPECT_EQ(sigma.item<float>(), static_cast<float>(std::sqrt(1e-4)));
 }
 
+// DDPM Eq. 4
 TEST(Process, NoisedDataHasTheSignalAndNoiseOfItsLevel) {
   const Process p = make("epsilon");
   const int64_t n = 200000;
@@ -150,6 +152,7 @@ TEST(Process, NoisedDataHasTheSignalAndNoiseOfItsLevel) {
   EXPECT_NEAR(x.var().item<double>(), 1 - alpha_cumprod, 0.01);
 }
 
+// DDPM Eq. 4, 15 and PD Sec. 4
 TEST(Process, ConvertsEveryPredictionByTheReferenceValues) {
   const double x = 0.7, eps = -0.4, x0 = 3.86667460690517, v = -3.82376418149514;  // k = 499
   const Level at = make("epsilon").schedule().level(499);
@@ -163,6 +166,7 @@ TEST(Process, ConvertsEveryPredictionByTheReferenceValues) {
   }
 }
 
+// DDPM Eq. 15 and PD Sec. 4
 TEST(Process, EstimateUndoesTarget) {
   const Tensor x0 = some(4, {2, 3, 4, 4}).to(at::kDouble),
                eps = some(5, {2, 3, 4, 4}).to(at::kDouble);
@@ -178,6 +182,7 @@ TEST(Process, EstimateUndoesTarget) {
   }
 }
 
+// PD Sec. 4
 TEST(Process, TargetsAreTheOnesOfTheirPapers) {
   const Tensor x0 = one(0.25), eps = one(-2), t = at::full({1}, 499, at::kLong);
   const double a = std::sqrt(0.0785872428817782), s = std::sqrt(1 - 0.0785872428817782);
@@ -198,6 +203,7 @@ TEST(Process, ClippingCutsX0AndLeavesEpsAlone) {
   EXPECT_EQ(Process(options).estimate(one(0.4), one(-0.7), at).x0.item<double>(), -2.5);
 }
 
+// Imagen Sec. 2.3
 TEST(Process, DynamicThresholdingScalesEachExampleByItsOwnQuantile) {
   ProcessOptions options;
   options.thresholding = true;

@@ -18,6 +18,7 @@ std::string message_of(const std::string& spacing, int64_t T, int64_t N, int64_t
 
 }  // namespace
 
+// LIN Table 2
 TEST(Timesteps, SevenOfAThousand) {  // the lists of diffusers 0.42.1
   EXPECT_EQ(timesteps("leading", 1000, 7), (List{852, 710, 568, 426, 284, 142, 0}));
   EXPECT_EQ(timesteps("leading", 1000, 7, 1), (List{853, 711, 569, 427, 285, 143, 1}));

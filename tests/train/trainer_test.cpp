@@ -312,6 +312,7 @@ TEST(Trainer, Bfloat16KeepsTheWeightsInFloat32) {
   EXPECT_NEAR(a["loss"].get<double>(), b["loss"].get<double>(), 0.02);
 }
 
+// DDPM Alg. 1 and CFG Alg. 1
 TEST(Draws, AreUniformNormalAndDropTheShareOfLabelsThatIsAskedFor) {
   const int64_t n = 20000;
   const Batch batch{at::zeros({n, 1, 2, 2}), at::arange(n) % 10};
