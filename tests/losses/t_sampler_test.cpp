@@ -76,6 +76,7 @@ TEST(TimestepSampler, LogNormalHasTheMomentsOfEdm) {
   EXPECT_NEAR(std::sqrt(squares - sum * sum), 1.2, 0.03);
 }
 
+// SD3 Eq. 19
 TEST(TimestepSampler, LogitNormalHasItsMedianInTheMiddleAndThinEnds) {
   const TimestepSampler sampler(drawing("logit_normal"), linear(1000));
   const std::vector<double> share = shares(sampler, 1000, 100000);

@@ -23,7 +23,8 @@ ObjectiveOptions weighing(const std::string& name) {
 }  // namespace
 
 // |eps - E|^2 = SNR |x_0 - X|^2 and |v - V|^2 = (1 + SNR) |x_0 - X|^2 at one x_t: the loss of one
-// belief is the same number whatever the network was asked for.
+// belief is the same number whatever the network was asked for. Flow: u = (x_t - (a + s) X)/s, FM
+// Sec. 4. EDM: X moves by c_out F, EDM Eq. 8.
 TEST(Weighting, MeansOneLossForEveryPrediction) {
   for (const std::string& name : weightings()) {
     if (name == "none") continue;
@@ -33,6 +34,10 @@ TEST(Weighting, MeansOneLossForEveryPrediction) {
       const double of_x0 = weight(options, "sample", snr);
       EXPECT_NEAR(weight(options, "epsilon", snr) * snr, of_x0, 1e-12 * of_x0);
       EXPECT_NEAR(weight(options, "v_prediction", snr) * (1 + snr), of_x0, 1e-12 * of_x0);
+      const double ratio = 1 / std::sqrt(snr), data = 0.5;  // sigma/alpha
+      const double c_out = ratio * data / std::hypot(ratio, data), of_u = 1 + 1 / ratio;
+      EXPECT_NEAR(weight(options, "edm", snr) / (c_out * c_out), of_x0, 1e-12 * of_x0);
+      EXPECT_NEAR(weight(options, "flow_prediction", snr) * of_u * of_u, of_x0, 1e-12 * of_x0);
     }
   }
 }

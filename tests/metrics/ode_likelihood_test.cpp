@@ -52,6 +52,7 @@ Miss miss(const OdeLikelihood& p, const GaussianMixture& mixture, const Tensor& 
 
 // Data N(m, C I): the flow to r is xh - m scaled by sqrt((C + r^2)/(C + r0^2)), so the model's
 // density is that of the prior there times the scale's volume.
+// DDIM Eq. 14 and SDE Sec. 4.3
 TEST(OdeLikelihood, OfOneGaussianIsTheClosedForm) {
   const double m = 0.3, C = 0.25, low = 0.01, high = 100;
   const Denoiser denoise = mixture_denoiser({{1}, at::full({1, 1, 1, 3}, m, at::kDouble), {C}});
@@ -71,6 +72,7 @@ TEST(OdeLikelihood, OfOneGaussianIsTheClosedForm) {
   }
 }
 
+// SDE Sec. 4.3
 TEST(OdeLikelihood, IsTheTrueDensityOfAMixture) {
   for (const GaussianMixture& mixture : {plane(), images()}) {
     const Tensor x = mixture_draw(mixture, 40, Rng(1));
@@ -94,6 +96,7 @@ TEST(OdeLikelihood, IsTheTrueDensityOfAMixture) {
   }
 }
 
+// FFJORD Eq. 7
 TEST(OdeLikelihood, HutchinsonsMeanIsTheExactDivergenceWithinItsError) {
   for (const GaussianMixture& mixture : {plane(), images()})
     for (const char* probe : {"rademacher", "gaussian"}) {
@@ -139,6 +142,7 @@ TEST(OdeLikelihood, IsTheSameAlongVarianceExplodingLevels) {
   EXPECT_LT((run(false) - run(true)).abs().max().item<double>(), 1e-10);
 }
 
+// EDM Alg. 1
 TEST(OdeLikelihood, ConvergesAsItsOrderSaysOnLevelsOfAnySpacing) {
   const Tensor x = mixture_draw(plane(), 12, Rng(5));
   // sigma/alpha = 0.1 + u + 9 u^3: neither equal nor geometric.
@@ -205,6 +209,7 @@ TEST(OdeLikelihood, RefusesWhatItCannotFollow) {
       contains(message_of([&] { ode_log_density(cut, x, geometric(4, 0.1, 1)); }), "autograd"));
 }
 
+// FPP Sec. 3.1
 TEST(Dequantise, SpreadsALevelEvenlyOverItsBin) {
   const Tensor levels = at::arange(256, at::kFloat) / 127.5 - 1;
   const Tensor x0 = levels.view({1, 1, 16, 16}).repeat({200, 1, 1, 1});
@@ -217,6 +222,7 @@ TEST(Dequantise, SpreadsALevelEvenlyOverItsBin) {
   EXPECT_TRUE(at::equal(dequantise(x0, 9).narrow(0, 3, 4), dequantise(x0.narrow(0, 3, 4), 9, 3)));
 }
 
+// FPP Sec. 3.1
 TEST(DensityBitsPerDim, OfAUniformDensityOverAllLevelsIsEight) {
   const Tensor log_density = at::full({3}, -5 * std::log(256 / 127.5), at::kDouble);
   EXPECT_NEAR(density_bits_per_dim(log_density, 5, kPixelWidth)[0].item<double>(), 8, 1e-12);

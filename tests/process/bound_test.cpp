@@ -181,6 +181,7 @@ TEST(Bound, EachExampleHasItsOwnStep) {
   }
 }
 
+// DDPM Eq. 3
 TEST(Bound, OneDrawHasTheClosedFormAsItsMean) {
   const VariationalBound bound = bound_of(Process(with("linear")), "fixed_large");
   const int64_t n = 100000;

@@ -47,6 +47,7 @@ TEST(Process, AddsNoiseByTheLevelOfEachExample) {
 }
 
 // Whatever is asked for, and on every path: a network that hits its target knows x_0 and eps.
+// EDM Eq. 8 and FM Sec. 4
 TEST(Process, TheTargetSaysX0AndEps) {
   const Tensor x0 = 0.5 * some(1, {3, 2, 4, 5}).to(at::kDouble);
   const Tensor eps = some(2, {3, 2, 4, 5}).to(at::kDouble);
@@ -93,6 +94,16 @@ TEST(Process, PreconditionsAsEdmPrints) {
   }
 }
 
+// EDM Eq. 5: ten levels between 0.002 and 80, from 40 digits.
+TEST(Process, EdmLevelsAreSpacedAsEdmPrints) {
+  ProcessOptions options;
+  options.path = options.prediction_type = "edm";
+  options.num_train_timesteps = 10;
+  const Schedule s = Process(options).schedule();
+  EXPECT_NEAR(s.level(8).sigma, 42.4151893185127, 1e-11);
+  EXPECT_NEAR(s.level(4).sigma, 1.50174197906801, 1e-12);
+}
+
 TEST(Process, TheDenoiserScalesAndTellsAsTrainingDoes) {
   ProcessOptions options;
   options.path = options.prediction_type = "edm";
@@ -105,6 +116,7 @@ TEST(Process, TheDenoiserScalesAndTellsAsTrainingDoes) {
   })(x, p.schedule().level(700));
 }
 
+// FM Sec. 4 and SD3 Eq. 23
 TEST(Process, FlowIsTheStraightWayWithItsShift) {
   ProcessOptions options;
   options.path = "flow", options.prediction_type = "flow_prediction";

@@ -37,6 +37,7 @@ double round_trip(int64_t steps, int64_t iterations) {
 
 }  // namespace
 
+// DDIM Sec. 4.3
 TEST(Invert, IteratedToItsFixedPointIsTheInverseOfDdim) {
   EXPECT_LT(round_trip(50, 200), 1e-11);
   EXPECT_LT(round_trip(10, 2000), 1e-9);
@@ -51,6 +52,7 @@ TEST(Invert, ThePlainFormComesNearAndNearerWithMoreSteps) {
 }
 
 // Data N(0.3, 0.25): the flow maps quantiles to quantiles, so the noise is known.
+// DDIM Sec. 4.3
 TEST(Invert, FindsTheNoiseThatTheFlowMapsToTheImage) {
   const Denoiser gaussian =
       mixture_denoiser({{1}, at::full({1, 1, 1, 1}, 0.3, at::kDouble), {0.25}});
@@ -83,6 +85,7 @@ TEST(Invert, CountsItsCallsAndReportsItsSteps) {
                                 "-1"));
 }
 
+// DDIM Sec. 5.3
 TEST(Slerp, KeepsTheLengthAndTurnsEvenly) {
   const Tensor a = at::tensor({3., 0., 0., 0.}, at::kDouble).view({1, 1, 2, 2});
   const Tensor b = at::tensor({0., 0., 3., 0.}, at::kDouble).view({1, 1, 2, 2});
