@@ -14,6 +14,7 @@
 #include "tweedie/kernels/conv.h"
 #include "tweedie/losses/objective.h"
 #include "tweedie/losses/simple.h"
+#include "tweedie/metrics/ode_likelihood.h"
 #include "tweedie/nn/state.h"
 #include "tweedie/nn/unet.h"
 #include "tweedie/pipeline/chart.h"
@@ -25,4 +26,5 @@
 #include "tweedie/process/mixture.h"
 #include "tweedie/process/process.h"
 #include "tweedie/samplers/sampler.h"
+#include "tweedie/train/learned_schedule.h"
 #include "tweedie/train/trainer.h"
