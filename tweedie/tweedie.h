@@ -18,6 +18,7 @@
 #include "tweedie/losses/t_sampler.h"
 #include "tweedie/losses/weighting.h"
 #include "tweedie/metrics/bpd.h"
+#include "tweedie/metrics/ode_likelihood.h"
 #include "tweedie/nn/state.h"
 #include "tweedie/nn/unet.h"
 #include "tweedie/pipeline/chart.h"
@@ -34,4 +35,5 @@
 #include "tweedie/process/process.h"
 #include "tweedie/samplers/invert.h"
 #include "tweedie/samplers/sampler.h"
+#include "tweedie/train/learned_schedule.h"
 #include "tweedie/train/trainer.h"

@@ -34,15 +34,17 @@ Entries named(const std::vector<std::string>& names) {
   return entries;
 }
 
+template <class Info>
+Entries described(const std::vector<Info>& list) {
+  Entries entries;
+  for (const Info& info : list) entries.emplace_back(info.name, info.about);
+  return entries;
+}
+
 const std::map<std::string, Entries (*)()>& lists() {
   static const std::map<std::string, Entries (*)()> all = {
-      {"samplers",
-       [] {
-         Entries entries;
-         for (const SamplerInfo& info : samplers()) entries.emplace_back(info.name, info.about);
-         return entries;
-       }},
-      {"schedules", [] { return named(schedule_names()); }},
+      {"samplers", [] { return described(samplers()); }},
+      {"schedules", [] { return described(schedules()); }},
       {"models", [] { return named(known_models()); }},
       {"configs", configs},
       {"keys", fields_of_config},

@@ -1,4 +1,6 @@
-// tweedie plot: pictures of a training and of the forward process.
+// tweedie plot: pictures of a training, of the forward process and of noise schedules.
+#include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 
@@ -10,6 +12,8 @@
 #include "tweedie/pipeline/chart.h"
 #include "tweedie/pipeline/config.h"
 #include "tweedie/pipeline/model_folder.h"
+#include "tweedie/process/posterior.h"
+#include "tweedie/process/process.h"
 
 namespace fs = std::filesystem;
 
@@ -17,8 +21,9 @@ namespace tweedie::cli {
 namespace {
 
 struct PlotFlags {
-  std::string what, from, data = "fashion-mnist@test", out;
-  int64_t rows = 4, columns = 11;
+  std::string what, data = "fashion-mnist@test", out;
+  std::vector<std::string> from;
+  int64_t rows = 4, columns = 11, index = 0;
   uint64_t seed = 0;
   bool force = false;
 };
@@ -54,37 +59,115 @@ Chart training_chart(const fs::path& run) {
   return chart;
 }
 
+// Image `index` of the data as x_0, noised at each of `ks` with noise of its own.
+std::vector<Image> noised(const PlotFlags& flags, const Process& process, const Image& image,
+                          int64_t index, const std::vector<int64_t>& ks) {
+  const Tensor x0 = to_tensor(image).unsqueeze(0);
+  const Tensor eps = SeededNoise(flags.seed, index, x0.sizes().vec()).draw();
+  std::vector<Image> row = {image};
+  for (const int64_t k : ks)
+    row.push_back(to_image(process.add_noise(x0, eps, at::full({1}, k, at::kLong))[0]));
+  return row;
+}
+
+// As many places on the way as there are columns beside the image's own, evenly, the last included.
+std::vector<int64_t> places(const PlotFlags& flags, int64_t T) {
+  std::vector<int64_t> ks;
+  for (int64_t column = 1; column < flags.columns; ++column)
+    ks.push_back((T - 1) * column / (flags.columns - 1));
+  return ks;
+}
+
 // Real images on their way to noise: a row an image, t growing to the right (DDPM Eq. 4).
-Image noising(const PlotFlags& flags) {
-  const Model model = load_model(find_model(flags.from));
+Image noising(const PlotFlags& flags, const std::string& name) {
+  const Model model = load_model(find_model(name));
   const Process process(model.process_options());
   const DatasetPtr data = open_dataset({.spec = flags.data, .split = Split::kTest});
-  const int64_t T = process.options().num_train_timesteps;
+  const std::vector<int64_t> ks = places(flags, process.options().num_train_timesteps);
   std::vector<Image> cells;
   for (int64_t row = 0; row < flags.rows; ++row) {
     const Image image =
         fit_image(data->get(row % data->size()).image, static_cast<int>(model.height),
                   static_cast<int>(model.width), static_cast<int>(model.options().in_channels));
-    const Tensor x0 = to_tensor(image).unsqueeze(0);
-    const Tensor eps = SeededNoise(flags.seed, row, x0.sizes().vec()).draw();
-    cells.push_back(image);
-    for (int64_t column = 1; column < flags.columns; ++column) {
-      const int64_t k = (T - 1) * column / (flags.columns - 1);
-      cells.push_back(to_image(process.add_noise(x0, eps, at::full({1}, k, at::kLong))[0]));
-    }
+    for (Image& cell : noised(flags, process, image, row, ks)) cells.push_back(std::move(cell));
   }
   return tile(cells, static_cast<int>(flags.columns), 2);
 }
 
+// Of a schedule by its name, with the default ends, or of a model's folder.
+ProcessOptions schedule_options(const std::string& name) {
+  if (fs::is_directory(name)) return load_model(name).process_options();
+  const std::vector<std::string> known = schedule_names();
+  if (std::ranges::find(known, name) == known.end()) fail_unknown("schedule", name, known);
+  ProcessOptions options;
+  options.beta_schedule = name;
+  return options;
+}
+
+// abar, ln SNR, beta and beta tilde over t/T: what the panels of the page show of a schedule.
+std::vector<Chart::Series> curves(const std::string& name, const Schedule& schedule) {
+  std::vector<Chart::Series> lines(4, {.name = name});
+  lines[0].points = {{0, 1}};
+  for (int64_t k = 0; k < schedule.size(); ++k) {
+    const double t = static_cast<double>(k + 1) / static_cast<double>(schedule.size());
+    const double abar = schedule.alpha_cumprod(k);
+    const double snr = abar / schedule.one_minus_alpha_cumprod(k);
+    lines[0].points.emplace_back(t, abar);
+    if (snr > 0) lines[1].points.emplace_back(t, std::log(snr));
+    lines[2].points.emplace_back(t, schedule.beta(k));
+    const Posterior q = posterior(schedule.level(k), schedule.level(k - 1));
+    lines[3].points.emplace_back(t, q.variance);
+  }
+  return lines;
+}
+
+// What schedules are, a panel a quantity, and what each does to an image: a row a schedule.
+Page schedule_page(const PlotFlags& flags) {
+  if (flags.from.empty())
+    fail("plot schedule: name one at least; known: {}", fmt::join(schedule_names(), ", "));
+  std::vector<Process> processes;
+  for (const std::string& name : flags.from) processes.emplace_back(schedule_options(name));
+  const DatasetPtr data = open_dataset({.spec = flags.data, .split = Split::kTest});
+  const Image image = data->get(flags.index % data->size()).image;
+
+  const auto panel = [](const char* title, bool log_y) {
+    return Chart{.title = title, .x_label = "t / T", .log_y = log_y, .width = 580, .height = 320};
+  };
+  Page page{.title = "Noise schedules"};
+  page.panels = {panel("share of signal: abar", false),
+                 panel("ln SNR = ln(abar / (1 - abar))", false),
+                 panel("variance of a step: beta", true),
+                 panel("variance of the posterior: beta tilde", true)};
+  for (size_t n = 0; n < processes.size(); ++n) {
+    const Schedule& schedule = processes[n].schedule();
+    const std::vector<Chart::Series> lines = curves(flags.from[n], schedule);
+    for (size_t i = 0; i < lines.size(); ++i) page.panels[i].series.push_back(lines[i]);
+    const std::vector<int64_t> ks = places(flags, schedule.size());
+    page.strips.push_back({flags.from[n], noised(flags, processes[n], image, 0, ks)});
+  }
+  for (int64_t column = 0; column < flags.columns; ++column)
+    page.captions.push_back(fmt::format("{:.2g}", double(column) / double(flags.columns - 1)));
+  return page;
+}
+
+// The one name that training and noising take.
+const std::string& only_name(const PlotFlags& flags, const char* kind) {
+  if (flags.from.size() != 1)
+    fail("plot {}: expected one {} and got {}", flags.what, kind, flags.from.size());
+  return flags.from[0];
+}
+
 void plot(const PlotFlags& flags) {
   apply_common();
+  const std::vector<std::string> known = {"training", "noising", "schedule"};
+  if (std::ranges::find(known, flags.what) == known.end()) fail_unknown("plot", flags.what, known);
   require_free(flags.out, flags.force);
   if (flags.what == "training") {
-    write_chart(flags.out, training_chart(flags.from));
+    write_chart(flags.out, training_chart(only_name(flags, "run folder")));
   } else if (flags.what == "noising") {
-    write_image(flags.out, noising(flags));
+    write_image(flags.out, noising(flags, only_name(flags, "model")));
   } else {
-    fail_unknown("plot", flags.what, {"training", "noising"});
+    write_page(flags.out, schedule_page(flags));
   }
   print("wrote " + flags.out);
   if (common.json) print_json({{"files", Json::array({flags.out})}});
@@ -93,22 +176,28 @@ void plot(const PlotFlags& flags) {
 }  // namespace
 
 void add_plot(CLI::App& app) {
-  CLI::App& verb = *app.add_subcommand("plot", "pictures: a training's loss, images being noised");
+  CLI::App& verb = *app.add_subcommand(
+      "plot", "pictures: a training's loss, images being noised, noise schedules");
   auto flags = std::make_shared<PlotFlags>();
   verb.add_option("what", flags->what,
-                  "training: the loss curve of a run; noising: q(x_t|x_0) of a model's process")
+                  "training: the loss curve of a run; noising: q(x_t|x_0) of a model's process; "
+                  "schedule: what schedules are over t, and an image noised by each")
       ->required();
-  verb.add_option("from", flags->from, "a run folder (training), a model folder or name (noising)")
-      ->required();
-  verb.add_option("--data", flags->data, "noising: the images")->capture_default_str();
+  verb.add_option("from", flags->from,
+                  "a run folder (training), a model folder or name (noising), names of schedules "
+                  "or model folders (schedule; see tweedie list schedules)");
+  verb.add_option("--data", flags->data, "noising, schedule: the images")->capture_default_str();
   verb.add_option("--rows", flags->rows, "noising: how many images")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  verb.add_option("--columns", flags->columns, "noising: how many places on the way")
+  verb.add_option("--index", flags->index, "schedule: number of the image")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  verb.add_option("--columns", flags->columns, "noising, schedule: how many places on the way")
       ->check(CLI::Range(2, 64))
       ->capture_default_str();
-  verb.add_option("--seed", flags->seed, "noising: of the noise")->capture_default_str();
-  verb.add_option("--out", flags->out, "a .png (or .svg for training)")->required();
+  verb.add_option("--seed", flags->seed, "noising, schedule: of the noise")->capture_default_str();
+  verb.add_option("--out", flags->out, "a .png (or .svg for training and schedule)")->required();
   verb.add_flag("--force", flags->force, "replace what exists");
   add_common(verb);
   verb.callback([flags] { plot(*flags); });

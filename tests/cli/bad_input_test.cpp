@@ -54,7 +54,7 @@ TEST_F(BadInput, Verbs) {
   expect("", {"no verb", "train", "sample"});
   expect("smaple plain", {"'smaple'", "did you mean sample?"});
   expect("list smaplers", {"'smaplers'", "did you mean samplers?"});
-  expect("plot curve plain --out a.png", {"'curve'", "training", "noising"});
+  expect("plot curve plain --out a.png", {"'curve'", "training", "noising", "schedule"});
 }
 
 TEST_F(BadInput, Flags) {

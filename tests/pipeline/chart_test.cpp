@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/support/scratch.h"
 #include "tweedie/core/error.h"
 #include "tweedie/io/files.h"
@@ -46,6 +48,35 @@ TEST(Chart, WritesSvgAndRefusesOtherKinds) {
   write_chart(scratch / "c.svg", rising());
   EXPECT_NE(read_file(scratch / "c.svg").find("<svg"), std::string::npos);
   EXPECT_THROW(write_chart(scratch / "c.gif", rising()), Error);
+}
+
+TEST(Chart, APageHoldsItsPanelsAndEnlargesItsPicturesByWholePixels) {
+  const Scratch scratch;
+  Chart small = rising();
+  small.width = 300, small.height = 200;
+  const Image red{2, 2, 3, {255, 0, 0, 255, 0, 0, 255, 0, 0, 255, 0, 0}};
+  const Image grey{2, 2, 1, {90, 90, 90, 90}};
+  Page page{.title = "p", .panels = {small, small, small}, .columns = 2};
+  page.strips = {{"first", {red, grey}}, {"second", {grey, grey}}};
+  page.captions = {"a", "b"};
+  write_page(scratch / "p.png", page);
+  const Image image = read_image(scratch / "p.png");
+  EXPECT_EQ(image.width, 600);
+  int reds = 0, greys = 0, left = image.width, right = 0;
+  for (int y = 0; y < image.height; ++y)
+    for (int x = 0; x < image.width; ++x) {
+      const uint8_t* p = &image.pixels[(static_cast<size_t>(y) * image.width + x) * 3];
+      greys += p[0] == 90 && p[1] == 90 && p[2] == 90;
+      if (p[0] != 255 || p[1] != 0 || p[2] != 0) continue;
+      ++reds, left = std::min(left, x), right = std::max(right, x);
+    }
+  const int side = right - left + 1;
+  EXPECT_EQ(side % 2, 0);
+  EXPECT_GT(side, 50);
+  EXPECT_EQ(reds, side * side) << "one solid square";
+  EXPECT_NEAR(greys, 3 * side * side, 200) << "text may touch that grey";
+  write_page(scratch / "p.svg", page);
+  EXPECT_NE(read_file(scratch / "p.svg").find("<image"), std::string::npos);
 }
 
 }  // namespace tweedie

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <functional>
 #include <memory>
 
 #include "tweedie/core/error.h"
@@ -22,6 +23,7 @@ constexpr Rgb kColours[] = {{.12, .35, .65}, {.85, .37, .05}, {.11, .55, .33},
                             {.55, .27, .60}, {.55, .45, .10}, {.30, .30, .30}};
 constexpr Rgb kInk = {.2, .2, .2}, kGrid = {.88, .88, .88};
 constexpr double kLeft = 64, kRight = 20, kTop = 36, kBottom = 48;
+constexpr double kMargin = 16, kHead = 66, kNames = 140, kGap = 4, kCaptions = 30;  // of a page
 
 cairo_status_t append(void* out, const unsigned char* bytes, unsigned size) {
   static_cast<std::string*>(out)->append(reinterpret_cast<const char*>(bytes), size);
@@ -42,9 +44,70 @@ std::string tick_text(double value) {
   return fmt::format("{:.3g}", value);
 }
 
-class Painter {
+class Pen {
  public:
-  Painter(cairo_t* cairo, const Chart& chart) : c_(cairo), chart_(chart) {
+  explicit Pen(cairo_t* cairo) : c_(cairo) {
+    cairo_select_font_face(c_, "sans-serif", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
+  }
+  void colour(Rgb rgb) { cairo_set_source_rgb(c_, rgb.r, rgb.g, rgb.b); }
+  // The i-th series: a colour, and dashes once the colours have been used up.
+  void series(size_t i, double width) {
+    colour(kColours[i % std::size(kColours)]);
+    const double dash[] = {6, 4};
+    cairo_set_dash(c_, dash, i < std::size(kColours) ? 0 : 2, 0);
+    cairo_set_line_width(c_, width);
+  }
+  void plain(double width) {
+    cairo_set_dash(c_, nullptr, 0, 0);
+    cairo_set_line_width(c_, width);
+  }
+  // `anchor` 0, .5 or 1: the text starts, is centred or ends at x. Returns its width.
+  double text(double x, double y, const std::string& words, double size, double anchor) {
+    cairo_set_font_size(c_, size);
+    cairo_text_extents_t box;
+    cairo_text_extents(c_, words.c_str(), &box);
+    cairo_move_to(c_, x - anchor * box.x_advance, y);
+    cairo_show_text(c_, words.c_str());
+    return box.x_advance;
+  }
+  void line(double xa, double ya, double xb, double yb) {
+    cairo_move_to(c_, xa, ya);
+    cairo_line_to(c_, xb, yb);
+    cairo_stroke(c_);
+  }
+  void picture(double x, double y, double factor, const Image& image);
+
+ protected:
+  cairo_t* c_;
+};
+
+void Pen::picture(double x, double y, double factor, const Image& image) {
+  using Surface = std::unique_ptr<cairo_surface_t, decltype(&cairo_surface_destroy)>;
+  const Surface surface(cairo_image_surface_create(CAIRO_FORMAT_RGB24, image.width, image.height),
+                        cairo_surface_destroy);
+  unsigned char* rows = cairo_image_surface_get_data(surface.get());
+  const int stride = cairo_image_surface_get_stride(surface.get());
+  const uint8_t* p = image.pixels.data();
+  for (int row = 0; row < image.height; ++row)
+    for (int column = 0; column < image.width; ++column, p += image.channels) {
+      const uint32_t r = p[0], g = image.channels == 3 ? p[1] : r,
+                     b = image.channels == 3 ? p[2] : r;
+      reinterpret_cast<uint32_t*>(rows + row * stride)[column] = r << 16 | g << 8 | b;
+    }
+  cairo_surface_mark_dirty(surface.get());
+  cairo_save(c_);
+  cairo_translate(c_, x, y);
+  cairo_scale(c_, factor, factor);
+  cairo_set_source_surface(c_, surface.get(), 0, 0);
+  cairo_pattern_set_filter(cairo_get_source(c_),
+                           factor >= 1 ? CAIRO_FILTER_NEAREST : CAIRO_FILTER_GOOD);
+  cairo_paint(c_);
+  cairo_restore(c_);
+}
+
+class ChartPainter : public Pen {
+ public:
+  ChartPainter(cairo_t* cairo, const Chart& chart) : Pen(cairo), chart_(chart) {
     for (const Chart::Series& series : chart.series)
       for (const auto& [x, y] : series.points) {
         if (chart.log_y && y <= 0) continue;
@@ -57,13 +120,23 @@ class Painter {
   }
 
   void paint() {
-    colour({1, 1, 1});
-    cairo_paint(c_);
-    cairo_select_font_face(c_, "sans-serif", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
     axes();
     cairo_set_line_join(c_, CAIRO_LINE_JOIN_ROUND);
-    for (size_t i = 0; i < chart_.series.size(); ++i) curve(chart_.series[i], kColours[i % 6]);
-    legend();
+    for (size_t i = 0; i < chart_.series.size(); ++i) {
+      series(i, 1.8);
+      curve(chart_.series[i]);
+    }
+    plain(1);
+  }
+
+  void legend() {
+    double y = kTop + 10;
+    for (size_t i = 0; i < chart_.series.size(); ++i, y += 18) {
+      series(i, 3);
+      line(chart_.width - kRight - 16, y - 4, chart_.width - kRight, y - 4);
+      colour(kInk);
+      text(chart_.width - kRight - 22, y, chart_.series[i].name, 12, 1);
+    }
   }
 
  private:
@@ -75,37 +148,26 @@ class Painter {
     return chart_.height - kBottom -
            (scaled - y0_) / (y1_ - y0_) * (chart_.height - kTop - kBottom);
   }
-  void colour(Rgb rgb) { cairo_set_source_rgb(c_, rgb.r, rgb.g, rgb.b); }
-  // `anchor` 0, .5 or 1: the text starts, is centred or ends at x.
-  void text(double x, double y, const std::string& words, double size, double anchor) {
-    cairo_set_font_size(c_, size);
-    cairo_text_extents_t box;
-    cairo_text_extents(c_, words.c_str(), &box);
-    cairo_move_to(c_, x - anchor * box.x_advance, y);
-    cairo_show_text(c_, words.c_str());
-  }
-  void line(double xa, double ya, double xb, double yb) {
-    cairo_move_to(c_, xa, ya);
-    cairo_line_to(c_, xb, yb);
-    cairo_stroke(c_);
-  }
 
   std::vector<double> y_ticks() const {
     std::vector<double> ticks;
     if (chart_.log_y && y1_ - y0_ > 0.7) {
+      const bool decades_alone = y1_ - y0_ > 3;
       for (double decade = std::floor(y0_); decade <= y1_; ++decade)
-        for (const double factor : {1., 2., 5.}) ticks.push_back(factor * std::pow(10, decade));
+        for (const double factor : {1., 2., 5.})
+          if (factor == 1 || !decades_alone) ticks.push_back(factor * std::pow(10, decade));
       return ticks;
     }
     const double low = chart_.log_y ? std::pow(10, y0_) : y0_,
                  high = chart_.log_y ? std::pow(10, y1_) : y1_;
-    const double step = tick_step(high - low, 5);
-    for (double y = std::ceil(low / step) * step; y <= high; y += step) ticks.push_back(y);
+    const double step = tick_step(high - low, 6);
+    for (double i = std::ceil(low / step); i * step <= high; ++i)
+      ticks.push_back(i * step + 0.);  // not -0
     return ticks;
   }
 
   void axes() {
-    cairo_set_line_width(c_, 1);
+    plain(1);
     for (const double y : y_ticks()) {
       const double at = py(scale(y));
       if (at < kTop || at > chart_.height - kBottom) continue;
@@ -114,9 +176,9 @@ class Painter {
       colour(kInk);
       text(kLeft - 6, at + 4, tick_text(y), 11, 1);
     }
+    colour(kInk);
     const double step = tick_step(x1_ - x0_, 6);
     for (double x = std::ceil(x0_ / step) * step; x <= x1_; x += step) {
-      colour(kInk);
       line(px(x), chart_.height - kBottom, px(x), chart_.height - kBottom + 4);
       text(px(x), chart_.height - kBottom + 17, tick_text(x), 11, .5);
     }
@@ -130,9 +192,7 @@ class Painter {
     cairo_restore(c_);
   }
 
-  void curve(const Chart::Series& series, Rgb rgb) {
-    colour(rgb);
-    cairo_set_line_width(c_, 1.8);
+  void curve(const Chart::Series& series) {
     cairo_new_path(c_);  // text leaves a current point behind
     for (const auto& [x, y] : series.points)
       if (!chart_.log_y || y > 0) cairo_line_to(c_, px(x), py(scale(y)));
@@ -142,21 +202,110 @@ class Painter {
     cairo_set_line_cap(c_, CAIRO_LINE_CAP_BUTT);
   }
 
-  void legend() {
-    double y = kTop + 10;
-    for (size_t i = 0; i < chart_.series.size(); ++i, y += 18) {
-      colour(kColours[i % 6]);
-      cairo_set_line_width(c_, 3);
-      line(chart_.width - kRight - 16, y - 4, chart_.width - kRight, y - 4);
-      colour(kInk);
-      text(chart_.width - kRight - 22, y, chart_.series[i].name, 12, 1);
-    }
-  }
-
-  cairo_t* c_;
   const Chart& chart_;
   double x0_ = 1e300, x1_ = -1e300, y0_ = 1e300, y1_ = -1e300;
 };
+
+// Where things are on a page.
+struct Layout {
+  double width = 0, height = 0;
+  double strips_top = 0, factor = 1;       // the pictures' enlargement
+  double cell_width = 0, cell_height = 0;  // of a picture with its gap
+};
+
+Layout layout_of(const Page& page) {
+  const Chart& panel = page.panels.at(0);
+  const int64_t rows = (static_cast<int64_t>(page.panels.size()) + page.columns - 1) / page.columns;
+  Layout at{.width = static_cast<double>(page.columns) * panel.width};
+  at.strips_top = kHead + static_cast<double>(rows) * panel.height + kMargin;
+  at.height = at.strips_top;
+  if (page.strips.empty()) return at;
+  const Image& first = page.strips[0].pictures.at(0);
+  const double count = static_cast<double>(page.strips[0].pictures.size());
+  at.factor = ((at.width - kNames - 2 * kMargin) / count - kGap) / first.width;
+  if (at.factor > 1) at.factor = std::floor(at.factor);  // every pixel of one size
+  at.cell_width = at.factor * first.width + kGap;
+  at.cell_height = at.factor * first.height + kGap;
+  at.height += static_cast<double>(page.strips.size()) * at.cell_height + kCaptions;
+  return at;
+}
+
+class PagePainter : public Pen {
+ public:
+  PagePainter(cairo_t* cairo, const Page& page, const Layout& layout)
+      : Pen(cairo), page_(page), at_(layout) {}
+
+  void paint() {
+    colour(kInk);
+    text(kMargin, 26, page_.title, 17, 0);
+    legend();
+    for (int i = 0; i < static_cast<int>(page_.panels.size()); ++i) {
+      const Chart& panel = page_.panels[i];
+      cairo_save(c_);
+      cairo_translate(c_, i % page_.columns * panel.width,
+                      kHead + i / page_.columns * panel.height);
+      ChartPainter(c_, panel).paint();
+      cairo_restore(c_);
+    }
+    strips();
+  }
+
+ private:
+  void legend() {
+    double x = kMargin;
+    const std::vector<Chart::Series>& all = page_.panels.at(0).series;
+    for (size_t i = 0; i < all.size(); ++i) {
+      series(i, 3);
+      line(x, 46, x + 20, 46);
+      colour(kInk);
+      x += 26 + text(x + 26, 50, all[i].name, 12, 0) + 20;
+    }
+    plain(1);
+  }
+
+  void strips() {
+    const double left = kMargin + kNames;
+    double y = at_.strips_top;
+    for (const Page::Strip& strip : page_.strips) {
+      colour(kInk);
+      text(left - 10, y + at_.cell_height / 2 + 4, strip.name, 12, 1);
+      for (size_t i = 0; i < strip.pictures.size(); ++i)
+        picture(left + static_cast<double>(i) * at_.cell_width, y, at_.factor, strip.pictures[i]);
+      y += at_.cell_height;
+    }
+    colour(kInk);
+    for (size_t i = 0; i < page_.captions.size(); ++i)
+      text(left + (static_cast<double>(i) + .5) * at_.cell_width - kGap / 2, y + 12,
+           page_.captions[i], 11, .5);
+  }
+
+  const Page& page_;
+  const Layout& at_;
+};
+
+// `paint` on white.
+void write_drawing(const std::string& file, double width, double height,
+                   const std::function<void(cairo_t*)>& paint) {
+  require_chart(file);
+  const std::string extension = std::filesystem::path(file).extension().string();
+  std::string bytes;
+  using Surface = std::unique_ptr<cairo_surface_t, decltype(&cairo_surface_destroy)>;
+  const Surface surface(
+      extension == ".svg" ? cairo_svg_surface_create_for_stream(append, &bytes, width, height)
+                          : cairo_image_surface_create(CAIRO_FORMAT_RGB24, static_cast<int>(width),
+                                                       static_cast<int>(height)),
+      cairo_surface_destroy);
+  const std::unique_ptr<cairo_t, decltype(&cairo_destroy)> cairo(cairo_create(surface.get()),
+                                                                 cairo_destroy);
+  cairo_set_source_rgb(cairo.get(), 1, 1, 1);
+  cairo_paint(cairo.get());
+  paint(cairo.get());
+  if (extension == ".png") cairo_surface_write_to_png_stream(surface.get(), append, &bytes);
+  cairo_surface_finish(surface.get());
+  if (cairo_status(cairo.get()) != CAIRO_STATUS_SUCCESS)
+    fail_system("{}: {}", file, cairo_status_to_string(cairo_status(cairo.get())));
+  write_file(file, bytes);
+}
 
 }  // namespace
 
@@ -167,23 +316,17 @@ void require_chart(const std::string& file) {
 }
 
 void write_chart(const std::string& file, const Chart& chart) {
-  require_chart(file);
-  const std::string extension = std::filesystem::path(file).extension().string();
-  std::string bytes;
-  using Surface = std::unique_ptr<cairo_surface_t, decltype(&cairo_surface_destroy)>;
-  const Surface surface(
-      extension == ".svg"
-          ? cairo_svg_surface_create_for_stream(append, &bytes, chart.width, chart.height)
-          : cairo_image_surface_create(CAIRO_FORMAT_RGB24, chart.width, chart.height),
-      cairo_surface_destroy);
-  const std::unique_ptr<cairo_t, decltype(&cairo_destroy)> cairo(cairo_create(surface.get()),
-                                                                 cairo_destroy);
-  Painter(cairo.get(), chart).paint();
-  if (extension == ".png") cairo_surface_write_to_png_stream(surface.get(), append, &bytes);
-  cairo_surface_finish(surface.get());
-  if (cairo_status(cairo.get()) != CAIRO_STATUS_SUCCESS)
-    fail_system("{}: {}", file, cairo_status_to_string(cairo_status(cairo.get())));
-  write_file(file, bytes);
+  write_drawing(file, chart.width, chart.height, [&](cairo_t* cairo) {
+    ChartPainter painter(cairo, chart);
+    painter.paint();
+    painter.legend();
+  });
+}
+
+void write_page(const std::string& file, const Page& page) {
+  const Layout layout = layout_of(page);
+  write_drawing(file, layout.width, layout.height,
+                [&](cairo_t* cairo) { PagePainter(cairo, page, layout).paint(); });
 }
 
 }  // namespace tweedie

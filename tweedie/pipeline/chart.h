@@ -1,8 +1,10 @@
-// Line charts as PNG or SVG, drawn with Cairo.
+// Line charts as PNG or SVG, drawn with Cairo: one, or a page of them with pictures.
 #pragma once
 #include <string>
 #include <utility>
 #include <vector>
+
+#include "tweedie/io/image.h"
 
 namespace tweedie {
 
@@ -17,11 +19,25 @@ struct Chart {
   int width = 720, height = 420;
 };
 
+/// Charts row by row and, below them, rows of pictures.
+struct Page {
+  struct Strip {
+    std::string name = {};
+    std::vector<Image> pictures = {};
+  };
+  std::string title = {};
+  std::vector<Chart> panels = {};  ///< one at least, all with the same series: one legend for all
+  int columns = 2;                 ///< panels side by side
+  std::vector<Strip> strips = {};  ///< equally many pictures, all of one size
+  std::vector<std::string> captions = {};  ///< below the strips, one for each picture of a row
+};
+
 /// Throws Error (user) unless a chart can be written under that extension.
 void require_chart(const std::string& file);
 
 /// Writes by the extension (.png or .svg), through a temporary file. Throws Error: user for another
 /// extension, system for a failed write.
 void write_chart(const std::string& file, const Chart& chart);
+void write_page(const std::string& file, const Page& page);
 
 }  // namespace tweedie
