@@ -44,6 +44,8 @@ class Process {
                             std::optional<int64_t> offset = {}) const;
   /// The same along timesteps of one's own, strictly falling.
   std::vector<Level> levels_at(const std::vector<int64_t>& timesteps) const;
+  /// Where a way ends: the data, or the level of t = 0 if set_alpha_to_one is false.
+  Level end() const;
 
   /// network(x [N,C,H,W], t [N] of x's type) with the condition bound inside. The Denoiser throws
   /// Error where the network's output is not finite, naming t.
