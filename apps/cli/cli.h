@@ -61,7 +61,10 @@ void require_free(const std::string& path, bool force);
 
 void add_train(CLI::App& app);
 void add_sample(CLI::App& app);
+void add_evaluate(CLI::App& app);
 void add_info(CLI::App& app);
+void add_interpolate(CLI::App& app);
+void add_invert(CLI::App& app);
 void add_list(CLI::App& app);
 void add_plot(CLI::App& app);
 

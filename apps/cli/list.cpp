@@ -2,6 +2,7 @@
 #include <map>
 
 #include "cli.h"
+#include "tweedie/io/files.h"
 #include "tweedie/pipeline/config.h"
 #include "tweedie/pipeline/model_folder.h"
 #include "tweedie/process/schedule.h"
@@ -17,6 +18,13 @@ Entries fields_of_config() {
   describe_fields(Config{}, docs);
   Entries entries;
   for (const FieldDoc& doc : docs) entries.emplace_back(doc.path, doc.doc + " [" + doc.value + "]");
+  return entries;
+}
+
+Entries configs() {
+  Entries entries;
+  for (const std::string& name : known_configs())
+    entries.emplace_back(name, read_json(find_config(name)).value("about", ""));
   return entries;
 }
 
@@ -36,7 +44,7 @@ const std::map<std::string, Entries (*)()>& lists() {
        }},
       {"schedules", [] { return named(schedule_names()); }},
       {"models", [] { return named(known_models()); }},
-      {"configs", [] { return named(known_configs()); }},
+      {"configs", configs},
       {"keys", fields_of_config},
       {"data", [] {
          return Entries{{"fashion-mnist", "70,000 grey 28x28 garments in 10 classes"},

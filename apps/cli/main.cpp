@@ -62,6 +62,9 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   tweedie::cli::add_train(app);
   tweedie::cli::add_sample(app);
+  tweedie::cli::add_evaluate(app);
+  tweedie::cli::add_invert(app);
+  tweedie::cli::add_interpolate(app);
   tweedie::cli::add_info(app);
   tweedie::cli::add_list(app);
   tweedie::cli::add_plot(app);

@@ -16,7 +16,7 @@ struct TrainFlags {
   std::optional<int64_t> steps, images, seed;
   std::optional<double> minutes;
   std::optional<std::string> precision;
-  bool resume = false, force = false, tune = false, profile = false;
+  bool resume = false, force = false, tune = false, profile = false, dry_run = false;
 };
 
 // The flags that are short for --set.
@@ -50,8 +50,21 @@ Config config_of(const TrainFlags& flags) {
   return config;
 }
 
+// What would happen, and nothing of it.
+void dry_run(const TrainFlags& flags) {
+  if (flags.resume) fail("--dry-run: nothing would be resumed; leave --resume out");
+  Training training(config_of(flags), flags.out.empty() ? "RUN" : flags.out, common.device);
+  std::vector<std::string> facts = training.facts();
+  if (!training.config().about.empty())
+    facts.insert(facts.begin(), "about       " + training.config().about);
+  facts.push_back(training.time_needed());
+  for (const std::string& line : facts) print(line);
+  if (common.json) print_json({{"facts", facts}, {"config", to_json(training.config())}});
+}
+
 void train(const TrainFlags& flags) {
   apply_common();
+  if (flags.dry_run) return dry_run(flags);
   if (flags.out.empty()) fail("train: --out DIR is missing: where the run is written");
   std::error_code error;
   if (fs::exists(flags.out, error) && !fs::is_directory(flags.out, error))
@@ -110,6 +123,9 @@ void add_train(CLI::App& app) {
   verb.add_option("--precision", flags->precision, "fp32, bf16 or auto (measures)");
   verb.add_flag("--resume", flags->resume, "continue the run in --out, bit for bit");
   verb.add_flag("--force", flags->force, "replace the run in --out");
+  verb.add_flag(
+      "--dry-run", flags->dry_run,
+      "only say what would happen: parameters, images, memory, and the time by a few steps");
   verb.add_flag("--tune", flags->tune,
                 "measure first which convolution is faster for each shape, forward and backward; "
                 "--resume keeps the choice");

@@ -47,5 +47,38 @@ TEST(PlainMatmul, OutputAndGradients) {
   }
 }
 
+// dx and dw of a convolution, by its sums.
+TEST(PlainMatmul, GradientsOfPatches) {
+  for (const PatchShape& s : {PatchShape{1, 8, 8, 40, 3, 1, 1}, PatchShape{2, 4, 5, 33, 3, 1, 1},
+                              PatchShape{3, 7, 6, 20, 3, 2, 1}, PatchShape{1, 5, 5, 70, 2, 1, 0}}) {
+    const int64_t out = 37, height = s.side(s.h), width = s.side(s.w);
+    SCOPED_TRACE(testing::Message() << s.n << " images " << s.h << "x" << s.w << ", " << s.c);
+    const Array x = noise(s.n * s.h * s.w * s.c, 1), w = noise(out * s.depth(), 2);
+    const Array dy = noise(s.n * height * width * out, 3);
+    Array dx(x.size()), dw(w.size());
+    patches_input_gradient(s, out, dy.data(), w.data(), dx.data(), in_parts);
+    patches_filter_gradient(s, out, x.data(), dy.data(), dw.data(), in_parts);
+    Numbers of_x(dx.size()), of_w(dw.size());
+    for (int64_t n = 0; n < s.n; ++n)
+      for (int64_t y = 0; y < height; ++y)
+        for (int64_t z = 0; z < width; ++z)
+          for (int64_t i = 0; i < s.kernel; ++i)
+            for (int64_t j = 0; j < s.kernel; ++j) {
+              const int64_t top = y * s.stride + i - s.padding, left = z * s.stride + j - s.padding;
+              if (top < 0 || top >= s.h || left < 0 || left >= s.w) continue;
+              for (int64_t o = 0; o < out; ++o)
+                for (int64_t c = 0; c < s.c; ++c) {
+                  const int64_t at = ((n * s.h + top) * s.w + left) * s.c + c;
+                  const int64_t tap = ((o * s.kernel + i) * s.kernel + j) * s.c + c;
+                  const double d = dy.data()[((n * height + y) * width + z) * out + o];
+                  of_x[at] += d * w.data()[tap];
+                  of_w[tap] += d * x.data()[at];
+                }
+            }
+    expect_close(dx, of_x, 1e-6, "dx");
+    expect_close(dw, of_w, 1e-6, "dw");
+  }
+}
+
 }  // namespace
 }  // namespace tweedie::kernels

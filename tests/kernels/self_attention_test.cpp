@@ -41,6 +41,7 @@ Case make(const Shape& s, uint64_t seed = 1, double factor = 1) {
 
 }  // namespace
 
+// Vaswani et al. 2017, Eq. 1
 TEST(SelfAttention, AgreesWithFloat64OverRandomShapesAndLayouts) {
   Rng rng(1);
   for (int i = 0; i < 150; ++i) {

@@ -8,6 +8,7 @@
 
 namespace tweedie {
 
+// DDPM Eq. 14
 TEST(SimpleLoss, IsTheMeanSquareOfEachExample) {
   const Tensor target = torch::tensor({1., 2., 3., 4., 0., 0., 0., 0.}).view({2, 1, 2, 2});
   const Tensor output = torch::tensor({1., 0., 0., 0., 1., -1., 2., -2.}).view({2, 1, 2, 2});

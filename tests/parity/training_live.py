@@ -15,6 +15,7 @@ except ImportError as error:
     print(f"skipped: {sys.executable} has no {error.name}")
     sys.exit(77)
 
+# DDPM Alg. 1: draws of t and eps, one loss, one step of the optimiser.
 STEPS, BATCH, SIDE, RATE = 300, 8, 16, 1e-3
 WINDOW = 25
 CONFIG = dict(sample_size=SIDE, in_channels=1, out_channels=1, layers_per_block=2, block_out_channels=(32, 64),

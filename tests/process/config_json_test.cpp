@@ -47,7 +47,8 @@ TEST(SchedulerConfig, DefaultsAreThoseOfDiffusers) {
     "variance_type": "fixed_small", "clip_sample": true, "clip_sample_range": 1.0,
     "thresholding": false, "dynamic_thresholding_ratio": 0.995, "sample_max_value": 1.0,
     "timestep_spacing": "leading", "steps_offset": 0, "set_alpha_to_one": true,
-    "rescale_betas_zero_snr": false})")
+    "rescale_betas_zero_snr": false, "path": "vp", "sigma_min": 0.002, "sigma_max": 80.0,
+    "sigma_data": 0.5, "shift": 1.0})")
                                    .dump());
 }
 
@@ -74,7 +75,7 @@ TEST(SchedulerConfig, KnowsTheOldNameOfPredictionType) {
 
 TEST(SchedulerConfig, RefusesValuesThatNoProcessHas) {
   EXPECT_NE(message_of(R"({"beta_schedule": "linar"})"), "");
-  EXPECT_NE(message_of(R"({"prediction_type": "flow_prediction"})"), "");
+  EXPECT_NE(message_of(R"({"prediction_type": "flow"})"), "");
   EXPECT_NE(message_of(R"({"num_train_timesteps": 0})"), "");
   EXPECT_NE(message_of(R"({"beta_start": "0.1"})"), "");
   EXPECT_NE(message_of(R"({"beta_end": 1.5})"), "");
@@ -110,6 +111,25 @@ TEST(SchedulerConfig, ComesBackAsItWas) {
   o.variance_type = "learned_range";
   const ProcessOptions back = process_options_from_json(scheduler_json(o, "DDPMScheduler"));
   EXPECT_EQ(to_json(back).dump(), to_json(o).dump());
+}
+
+TEST(SchedulerConfig, EdmAndFlowHaveClassesOfTheirOwn) {
+  ProcessOptions edm, flow, other;
+  edm.path = edm.prediction_type = "edm", edm.sigma_max = 50, edm.clip_sample = false;
+  flow.path = "flow", flow.prediction_type = "flow_prediction", flow.shift = 3;
+  for (const ProcessOptions& o : {edm, flow}) {
+    const Json json = scheduler_json(o, scheduler_class(o));
+    EXPECT_EQ(to_json(process_options_from_json(json)).dump(), to_json(o).dump()) << json.dump();
+  }
+  EXPECT_EQ(scheduler_class(edm), "EDMEulerScheduler");
+  EXPECT_EQ(scheduler_json(edm, "EDMEulerScheduler")["prediction_type"], "epsilon");
+  EXPECT_EQ(scheduler_class(flow), "FlowMatchEulerDiscreteScheduler");
+  EXPECT_EQ(scheduler_class({}), "DDPMScheduler");
+  other.path = "flow";
+  EXPECT_TRUE(
+      testing::contains(testing::message_of([&] { scheduler_class(other); }), "flow_prediction"));
+  // Euler's "as trained".
+  EXPECT_EQ(process_options_from_json(Json::parse(R"({"sigma_max": null})")).sigma_max, 80);
 }
 
 TEST(SchedulerConfig, SpellsOutForDdimTheSchedulesItDoesNotKnow) {

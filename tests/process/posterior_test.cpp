@@ -30,6 +30,7 @@ void expect_bayes(const Schedule& schedule, int64_t t, int64_t p, double x0, dou
 
 }  // namespace
 
+// DDPM Eq. 6-7
 TEST(Posterior, IsBayesRuleForNeighboursAndForStrides) {
   const Schedule s = linear();
   expect_bayes(s, 500, 499, 0.7, -0.4);
@@ -56,12 +57,14 @@ TEST(Posterior, EndsAtX0Itself) {
   EXPECT_EQ(q.variance, 0);
 }
 
+// VDM Sec. 3
 TEST(Posterior, StepVarianceIsBetaBetweenNeighbours) {
   const Schedule s = linear();
   for (const int64_t k : {0, 1, 10, 499, 999})
     EXPECT_NEAR(step_variance(s.level(k), s.level(k - 1)) / s.beta(k), 1, 1e-11) << k;
 }
 
+// DDPM Eq. 7
 TEST(Posterior, PublishedVariances) {  // the checks of diffusers' scheduler tests
   const Schedule s = linear();
   const auto variance = [&](int64_t t, int64_t p) {

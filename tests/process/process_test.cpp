@@ -31,6 +31,7 @@ Tensor some(uint64_t seed, std::vector<int64_t> shape, double scale = 1) {
 
 }  // namespace
 
+// DDPM Eq. 4
 TEST(Process, AddsNoiseByTheLevelOfEachExample) {
   const Process p = make("epsilon");
   const Tensor x0 = some(1, {3, 2, 4, 5}), eps = some(2, {3, 2, 4, 5});
@@ -45,6 +46,93 @@ TEST(Process, AddsNoiseByTheLevelOfEachExample) {
   }
 }
 
+// Whatever is asked for, and on every path: a network that hits its target knows x_0 and eps.
+TEST(Process, TheTargetSaysX0AndEps) {
+  const Tensor x0 = 0.5 * some(1, {3, 2, 4, 5}).to(at::kDouble);
+  const Tensor eps = some(2, {3, 2, 4, 5}).to(at::kDouble);
+  const Tensor t = at::tensor({3, 499, 999}, at::kLong);
+  for (const char* path : {"vp", "edm", "flow"})
+    for (const std::string& prediction : prediction_types()) {
+      if (prediction == "epsilon" && std::string(path) == "flow") continue;  // alpha_T = 0
+      ProcessOptions options;
+      options.path = path, options.prediction_type = prediction, options.clip_sample = false;
+      options.sigma_data = 0.7;
+      const Process p(options);
+      const Estimate e = p.estimate(p.target(x0, eps, t), p.add_noise(x0, eps, t), t);
+      EXPECT_LT((e.x0 - x0).abs().max().item<double>(), 1e-8) << path << " " << prediction;
+      EXPECT_LT((e.eps - eps).abs().max().item<double>(), 1e-8) << path << " " << prediction;
+    }
+}
+
+// EDM Eq. 7 and Table 1 written out, in EDM's own coordinates.
+TEST(Process, PreconditionsAsEdmPrints) {
+  ProcessOptions options;
+  options.path = options.prediction_type = "edm";
+  options.clip_sample = false;
+  const Process p(options);
+  const int64_t k = 600;
+  const Level at = p.schedule().level(k);
+  const double sigma = at.sigma, data = 0.5, x = 0.9, F = -0.3;
+  const double total = sigma * sigma + data * data;
+  const double expected = data * data / total * x + sigma * data / std::sqrt(total) * F;
+  EXPECT_EQ(at.alpha, 1);
+  EXPECT_NEAR(p.estimate(one(F), one(x), at).x0.item<double>(), expected, 1e-14);
+  const Tensor t = at::full({1}, k, at::kLong);
+  EXPECT_NEAR(p.network_input(one(x), t).item<double>(), x / std::sqrt(total), 1e-14);
+  EXPECT_NEAR(p.told(t).item<double>(), std::log(sigma) / 4, 1e-6);
+  EXPECT_EQ(p.initial_std(at), sigma);
+  EXPECT_NEAR(p.schedule().level(0).sigma, 0.002, 1e-15);
+  EXPECT_NEAR(p.schedule().level(999).sigma, 80, 1e-11);
+  // The network meets inputs and targets of unit variance where the images have that of the data.
+  const Tensor x0 = data * some(3, {1, 100000}).to(at::kDouble);
+  const Tensor eps = some(4, {1, 100000}).to(at::kDouble);
+  for (const int64_t level : {0, 500, 999}) {
+    const Tensor t1 = at::full({1}, level, at::kLong), x_t = p.add_noise(x0, eps, t1);
+    EXPECT_NEAR(p.network_input(x_t, t1).std().item<double>(), 1, 0.02) << level;
+    EXPECT_NEAR(p.target(x0, eps, t1).std().item<double>(), 1, 0.02) << level;
+  }
+}
+
+TEST(Process, TheDenoiserScalesAndTellsAsTrainingDoes) {
+  ProcessOptions options;
+  options.path = options.prediction_type = "edm";
+  const Process p(options);
+  const Tensor x = some(5, {2, 1, 2, 2}), t = at::full({2}, 700, at::kLong);
+  p.denoiser([&](const Tensor& input, const Tensor& told) {
+    EXPECT_TRUE(at::allclose(input, p.network_input(x, t)));
+    EXPECT_TRUE(at::allclose(told, p.told(t)));
+    return input;
+  })(x, p.schedule().level(700));
+}
+
+TEST(Process, FlowIsTheStraightWayWithItsShift) {
+  ProcessOptions options;
+  options.path = "flow", options.prediction_type = "flow_prediction";
+  const Level middle = Process(options).schedule().level(499);
+  EXPECT_DOUBLE_EQ(middle.alpha, 0.5);
+  EXPECT_DOUBLE_EQ(middle.sigma, 0.5);
+  EXPECT_DOUBLE_EQ(middle.t, 500);
+  options.shift = 3;
+  EXPECT_DOUBLE_EQ(Process(options).schedule().level(499).sigma, 0.75);  // 3 u / (1 + 2 u)
+  EXPECT_EQ(Process(options).schedule().level(999).alpha, 0);
+}
+
+TEST(Process, EstimatesEachExampleAtItsOwnT) {
+  const Tensor x = some(1, {3, 2, 4, 5}), output = some(2, {3, 4, 4, 5});
+  const Tensor t = at::tensor({0, 499, 999}, at::kLong);
+  for (const char* prediction : {"epsilon", "sample", "v_prediction"}) {
+    const Process p = make(prediction, /*clip=*/true);
+    const Estimate all = p.estimate(output, x, t);
+    for (int n = 0; n < 3; ++n) {
+      const Level at = p.schedule().level(t[n].item<int64_t>());
+      const Estimate one = p.estimate(output.narrow(0, n, 1), x.narrow(0, n, 1), at);
+      EXPECT_TRUE(at::allclose(all.x0[n], one.x0[0], 1e-5, 1e-6)) << prediction << n;
+      EXPECT_TRUE(at::allclose(all.eps[n], one.eps[0], 1e-5, 1e-6)) << prediction << n;
+      EXPECT_TRUE(all.log_variance[n].equal(one.log_variance[0])) << prediction << n;
+    }
+  }
+}
+
 TEST(Process, CastsItsTableAfterGathering) {
   // 1 - abar_0 = 1e-4: a float32 cumulative product would be wrong in the fourth digit of sigma^2.
   const Tensor t = at::zeros({1}, at::kLong);
@@ -53,6 +141,7 @@ TEST(Process, CastsItsTableAfterGathering) {
   EXPECT_EQ(sigma.item<float>(), static_cast<float>(std::sqrt(1e-4)));
 }
 
+// DDPM Eq. 4
 TEST(Process, NoisedDataHasTheSignalAndNoiseOfItsLevel) {
   const Process p = make("epsilon");
   const int64_t n = 200000;
@@ -63,6 +152,7 @@ TEST(Process, NoisedDataHasTheSignalAndNoiseOfItsLevel) {
   EXPECT_NEAR(x.var().item<double>(), 1 - alpha_cumprod, 0.01);
 }
 
+// DDPM Eq. 4, 15 and PD Sec. 4
 TEST(Process, ConvertsEveryPredictionByTheReferenceValues) {
   const double x = 0.7, eps = -0.4, x0 = 3.86667460690517, v = -3.82376418149514;  // k = 499
   const Level at = make("epsilon").schedule().level(499);
@@ -76,6 +166,7 @@ TEST(Process, ConvertsEveryPredictionByTheReferenceValues) {
   }
 }
 
+// DDPM Eq. 15 and PD Sec. 4
 TEST(Process, EstimateUndoesTarget) {
   const Tensor x0 = some(4, {2, 3, 4, 4}).to(at::kDouble),
                eps = some(5, {2, 3, 4, 4}).to(at::kDouble);
@@ -91,6 +182,7 @@ TEST(Process, EstimateUndoesTarget) {
   }
 }
 
+// PD Sec. 4
 TEST(Process, TargetsAreTheOnesOfTheirPapers) {
   const Tensor x0 = one(0.25), eps = one(-2), t = at::full({1}, 499, at::kLong);
   const double a = std::sqrt(0.0785872428817782), s = std::sqrt(1 - 0.0785872428817782);
@@ -111,6 +203,7 @@ TEST(Process, ClippingCutsX0AndLeavesEpsAlone) {
   EXPECT_EQ(Process(options).estimate(one(0.4), one(-0.7), at).x0.item<double>(), -2.5);
 }
 
+// Imagen Sec. 2.3
 TEST(Process, DynamicThresholdingScalesEachExampleByItsOwnQuantile) {
   ProcessOptions options;
   options.thresholding = true;

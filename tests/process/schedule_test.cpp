@@ -44,6 +44,7 @@ void expect_row(const Schedule& schedule, const Row& row) {
 
 }  // namespace
 
+// DDPM Eq. 7 and Sec. 4
 TEST(Schedule, LinearTableAgreesWithFortyDigits) {
   const Schedule s = make("linear");
   expect_near_relative(s.beta(1), 1.1991991991992e-4);
@@ -57,6 +58,7 @@ TEST(Schedule, LinearTableAgreesWithFortyDigits) {
                  0.000128351487172247, 0.989948678267517});
 }
 
+// IDDPM Eq. 17
 TEST(Schedule, CosineTableAgreesWithFortyDigits) {
   const Schedule s = make("squaredcos_cap_v2");
   expect_near_relative(s.beta(0), 4.12842248217778e-5);
@@ -103,6 +105,7 @@ TEST(Schedule, TakesTrainedBetasAsTheyAre) {
             "[process] trained_betas has 3 values and num_train_timesteps is 4");
 }
 
+// LIN Alg. 1
 TEST(Schedule, ZeroTerminalSnrAgreesWithFortyDigits) {
   ProcessOptions options;
   options.rescale_betas_zero_snr = true;
@@ -126,7 +129,7 @@ TEST(Schedule, RefusesBetasThatAreNoSchedule) {
             "[process] beta of step 1 is 1: it must lie between 0 and 1");
   EXPECT_THROW(Schedule({std::nan("")}), Error);
   EXPECT_THROW(Schedule({-0.1}), Error);
-  EXPECT_THROW(Schedule({}), Error);
+  EXPECT_THROW(Schedule(std::vector<double>{}), Error);
   EXPECT_NO_THROW(Schedule({0.1, 1.0}));
 }
 

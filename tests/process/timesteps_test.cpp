@@ -19,6 +19,7 @@ std::string message_of(const std::string& spacing, int64_t T, int64_t N, int64_t
 
 }  // namespace
 
+// LIN Table 2
 TEST(Timesteps, SevenOfAThousand) {  // the lists of diffusers 0.42.1
   EXPECT_EQ(timesteps("leading", 1000, 7), (List{852, 710, 568, 426, 284, 142, 0}));
   EXPECT_EQ(timesteps("leading", 1000, 7, 1), (List{853, 711, 569, 427, 285, 143, 1}));
@@ -26,6 +27,7 @@ TEST(Timesteps, SevenOfAThousand) {  // the lists of diffusers 0.42.1
   EXPECT_EQ(timesteps("trailing", 1000, 7), (List{999, 856, 713, 570, 428, 285, 142}));
 }
 
+// DDIM App. D.
 TEST(Timesteps, QuadraticCrowdsAtTheData) {
   // floor(0.8 T (i/(N-1))^2), written out for T = 1000, N = 5.
   EXPECT_EQ(timesteps("quadratic", 1000, 5), (List{800, 450, 200, 50, 0}));
@@ -33,6 +35,7 @@ TEST(Timesteps, QuadraticCrowdsAtTheData) {
   EXPECT_EQ(timesteps("quadratic", 20, 9).size(), 8u) << "0 and 0.25 are the same step";
 }
 
+// IDDPM Sec. 4, and the lists that its code gives.
 TEST(Timesteps, RespacingIsIddpms) {
   const List two_hundred_fifty = respaced("250", 1000);  // 0,4,8,...,991,995,999
   ASSERT_EQ(two_hundred_fifty.size(), 250u);

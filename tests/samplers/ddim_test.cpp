@@ -74,6 +74,7 @@ TEST(Ddim, ReproducesThePublishedSumFromTheMiddleOfTheWay) {
 }
 
 // With X = 0 and noise 1 a step gives sigma; with E = 1 and noise 1, sigma + the factor of eps.
+// DDIM Eq. 12, 16
 TEST(Ddim, StepsByTheReferenceCoefficients) {
   struct Row {
     int64_t t, p;
@@ -90,6 +91,7 @@ TEST(Ddim, StepsByTheReferenceCoefficients) {
   EXPECT_NEAR(step(499, 399, 0, 0, 0.5), 0.5 * 0.722311091529724, 1e-12);
 }
 
+// DDIM Eq. 12
 TEST(Ddim, WithoutNoiseMovesToTheNextLevelOfItsEstimate) {
   const Schedule schedule(make_betas({}));
   const Level next = schedule.level(399);
@@ -137,6 +139,7 @@ TEST(Ddim, ClippingKeepsEpsUnlessToldToDeriveItAgain) {
   EXPECT_NEAR(run(true), next.alpha * 1 + next.sigma * (x - at.alpha * 1) / at.sigma, 1e-12);
 }
 
+// DDIM Eq. 16
 TEST(Ddim, EtaOneIsTheAncestralChainOfFixedSmall) {
   for (const bool clip : {false, true}) {
     ProcessOptions options;

@@ -57,11 +57,13 @@ std::string message_of(const std::function<void()>& call) {
 
 // 1000 steps with the draws of torch's CPU generator, seed 0, as diffusers' scheduler tests make
 // them.
+// DDPM Alg. 2
 TEST(Ddpm, ReproducesThePublishedSums) {
   EXPECT_NEAR(ramp_sum("epsilon"), 258.961, 2e-2);
   EXPECT_NEAR(ramp_sum("v_prediction"), 202.030, 2e-2);
 }
 
+// DDPM Eq. 7
 TEST(Ddpm, MeanIsThePosteriorsByTheReferenceCoefficients) {
   CountedOnes noise({1, 1, 1, 1});
   const double x0 = 0.6, x = -0.9, c0 = 0.00307007111426498, c1 = 0.994106670210167;  // k = 499
@@ -73,6 +75,7 @@ TEST(Ddpm, MeanIsThePosteriorsByTheReferenceCoefficients) {
   EXPECT_NEAR(mean, c0 * x0 + c1 * x, 1e-11);
 }
 
+// DDPM Sec. 3.2
 TEST(Ddpm, FixedVariancesAreBetaTildeAndBeta) {
   const double small = std::sqrt(0.0100313554146137), large = std::sqrt(0.01004004004004);
   EXPECT_NEAR(spread(499, 498, "fixed_small"), small, 1e-12);
@@ -84,6 +87,7 @@ TEST(Ddpm, FixedVariancesAreBetaTildeAndBeta) {
   EXPECT_NEAR(spread(499, 399, "fixed_small"), 0.722311091529724, 1e-11);
 }
 
+// IDDPM Eq. 15
 TEST(Ddpm, LearnedRangeRunsFromBetaTildeToBeta) {
   EXPECT_NEAR(spread(499, 498, "learned_range", scalar(-1)), spread(499, 498, "fixed_small"),
               1e-13);
@@ -93,6 +97,7 @@ TEST(Ddpm, LearnedRangeRunsFromBetaTildeToBeta) {
               1.5 * std::log(0.772845995276191) + 0.5 * std::log(0.722311091529724), 1e-11);
 }
 
+// IDDPM Sec. 3.1
 TEST(Ddpm, LearnedVarianceIsALogarithm) {
   EXPECT_NEAR(spread(499, 498, "learned", scalar(std::log(0.04))), 0.2, 1e-14);
 }
@@ -117,6 +122,7 @@ TEST(Ddpm, EndsAtTheEstimateWithoutNoise) {
   }
 }
 
+// DDPM Alg. 2
 TEST(Ddpm, ExactDenoiserReproducesTheMomentsOfGaussianData) {
   const int64_t n = 4000;
   const Denoiser denoise = mixture_denoiser({{1}, at::full({1, 4}, 0.3), {0.25}});

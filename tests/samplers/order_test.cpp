@@ -79,6 +79,7 @@ Path linear_time() {
 
 }  // namespace
 
+// DDIM Eq. 13, EDM Alg. 1, DPM-Solver Alg. 1.
 TEST(Order, OfTheOneStepMethods) {
   log_snr().expect("euler", {}, 1);
   log_snr().expect("ddim", {}, 1);
@@ -86,6 +87,7 @@ TEST(Order, OfTheOneStepMethods) {
   log_snr().expect("dpm2", {}, 2);
 }
 
+// DPM++ Alg. 2, Prop. 4.1.
 TEST(Order, OfTheDpmSolvers) {
   log_snr().expect("dpmpp_2m", {}, 2);
   log_snr().expect("dpmpp_2m", {.solver_type = "heun"}, 2);
@@ -93,6 +95,7 @@ TEST(Order, OfTheDpmSolvers) {
   log_snr().expect("dpmpp_3m", {.rules = "diffusers"}, 2);  // without the 2
 }
 
+// UniPC Alg. 1, Alg. 2, Sec. 3.
 TEST(Order, OfUniPcIsOneMoreThanOfItsPredictor) {
   log_snr().expect("unipc", {.order = 1, .corrector = false}, 1);
   log_snr().expect("unipc", {.order = 3, .corrector = false}, 3);
@@ -100,6 +103,7 @@ TEST(Order, OfUniPcIsOneMoreThanOfItsPredictor) {
   log_snr().expect("unipc", {.order = 3}, 4);
 }
 
+// DEIS Sec. 3.
 TEST(Order, OfDeisIsTheNumberOfItsNodes) {
   for (const char* basis : {"rho", "log_rho"}) {
     log_snr().expect("deis", {.order = 2, .basis = basis}, 2);
@@ -110,12 +114,14 @@ TEST(Order, OfDeisIsTheNumberOfItsNodes) {
   smooth.expect("deis", {.order = 3, .basis = "t"}, 3);
 }
 
+// PNDM Sec. 3.
 TEST(Order, OfIpndmIsFourWhereTheRatioIsEquallySpacedAndTwoElsewhere) {
   equal_ratio().expect("ipndm", {.order = 4}, 4);
   equal_ratio().expect("ipndm", {.order = 3}, 3);
   log_snr().expect("ipndm", {.order = 4}, 2);
 }
 
+// PNDM Sec. 3.
 TEST(Order, OfPndmIsFourWhereTimeIsTheRatio) {
   Exact(linear_time(), linear).expect("pndm", {}, 4, /*exact_start=*/false);
 }

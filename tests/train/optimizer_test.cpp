@@ -54,6 +54,7 @@ std::vector<Plain> plain_adamw(const Tensor& start, const TrainOptions& o, doubl
 }  // namespace
 
 // In float32 our kernel computes, in float64 LibTorch's operations.
+// Loshchilov & Hutter 2019, Alg. 2
 TEST(AdamW, FollowsThePlainFormulaInDouble) {
   TrainOptions options;
   options.weight_decay = 0.02, options.ema_decay = 0.4;

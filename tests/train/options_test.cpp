@@ -68,6 +68,7 @@ TEST(LearningRate, RisesLinearlyAndStaysConstant) {
   EXPECT_DOUBLE_EQ(learning_rate(options, 0, total_steps(options)), 8e-4);
 }
 
+// SGDR Eq. 5
 TEST(LearningRate, FallsAsACosineToZeroAtTheEnd) {
   TrainOptions options = with_steps(110);
   options.warmup_steps = 10;

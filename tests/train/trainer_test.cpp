@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "tests/support/errors.h"
+#include "tweedie/io/safetensors.h"
 #include "tweedie/nn/state.h"
 #include "tweedie/train/draws.h"
 
@@ -43,6 +44,38 @@ TEST(Trainer, ResumesBitForBitWhereverItWasCut) {
     EXPECT_TRUE(same_bytes(whole, parts, 12));
     EXPECT_EQ(log_of(whole), log_of(parts)) << "cut at " << cut;
   }
+}
+
+// The losses that t is drawn by are part of the state: without them the resumed run draws others.
+TEST(Trainer, ResumesAnImportanceSampledBoundBitForBit) {
+  UNetOptions model = tiny_model();
+  model.out_channels = 2;
+  const auto setup_in = [&](const fs::path& folder) {
+    TrainSetup setup = tiny_setup(folder, model);
+    ProcessOptions process;
+    process.num_train_timesteps = 4, process.beta_end = 0.5;
+    process.variance_type = "learned_range";
+    setup.process = Process(process);
+    setup.objective.loss = "vlb";
+    setup.objective.t_sampler = "loss_second_moment";
+    setup.train.steps = 24;  // 144 examples: each of 4 t has had its ten by step 12
+    setup.train.learning_rate = 1e-4;
+    return setup;
+  };
+  const fs::path whole = fresh_folder("vlb"), parts = fresh_folder("vlb_parts");
+  train(setup_in(whole));
+  const Tensor counts =
+      read_safetensors(whole / "checkpoints" / "step_24" / "t_sampler.safetensors").at("counts");
+  EXPECT_EQ(counts.min().item<int64_t>(), 10);
+  const CancelToken cancel;
+  TrainCallbacks callbacks;
+  callbacks.progress = [&](const Progress& p) {
+    if (p.done == 16) cancel.cancel();
+  };
+  message_of([&] { train(setup_in(parts), false, callbacks, cancel); }, Error::Kind::kInterrupted);
+  train(setup_in(parts), /*resume=*/true);
+  EXPECT_TRUE(same_bytes(whole, parts, 24));
+  EXPECT_EQ(log_of(whole), log_of(parts));
 }
 
 // A kill leaves the newest checkpoint, a longer log with a torn line, and perhaps half a folder.
@@ -279,10 +312,12 @@ TEST(Trainer, Bfloat16KeepsTheWeightsInFloat32) {
   EXPECT_NEAR(a["loss"].get<double>(), b["loss"].get<double>(), 0.02);
 }
 
+// DDPM Alg. 1 and CFG Alg. 1
 TEST(Draws, AreUniformNormalAndDropTheShareOfLabelsThatIsAskedFor) {
   const int64_t n = 20000;
   const Batch batch{at::zeros({n, 1, 2, 2}), at::arange(n) % 10};
-  const Draws draws = draw(batch, 1000, 0.1, 10, Rng(1, 2));
+  const TimestepSampler uniform({}, Schedule(make_betas({})));
+  const Draws draws = draw(batch, uniform, 0.1, 10, Rng(1, 2));
   const double dropped = draws.labels.eq(10).sum().item<int64_t>() / double(n);
   EXPECT_NEAR(dropped, 0.1, 4 * std::sqrt(0.09 / n));
   EXPECT_TRUE(at::where(draws.labels.eq(10), batch.labels, draws.labels).equal(batch.labels));
@@ -291,9 +326,9 @@ TEST(Draws, AreUniformNormalAndDropTheShareOfLabelsThatIsAskedFor) {
   EXPECT_NEAR(draws.t.to(at::kDouble).mean().item<double>(), 499.5, 4 * 288.7 / std::sqrt(n));
   EXPECT_NEAR(draws.eps.mean().item<float>(), 0, 4 / std::sqrt(4.0 * n));
   EXPECT_NEAR(draws.eps.std().item<float>(), 1, 0.02);
-  EXPECT_TRUE(draw(batch, 1000, 0, 10, Rng(1, 2)).labels.equal(batch.labels));
-  EXPECT_FALSE(draw(batch, 1000, 0, 10, Rng(1, 3)).t.equal(draws.t));
-  EXPECT_FALSE(draw({batch.images, at::full({n}, -1, at::kLong)}, 1000, 0.5, 10, Rng(1, 2))
+  EXPECT_TRUE(draw(batch, uniform, 0, 10, Rng(1, 2)).labels.equal(batch.labels));
+  EXPECT_FALSE(draw(batch, uniform, 0, 10, Rng(1, 3)).t.equal(draws.t));
+  EXPECT_FALSE(draw({batch.images, at::full({n}, -1, at::kLong)}, uniform, 0.5, 10, Rng(1, 2))
                    .labels.defined());
 }
 

@@ -28,7 +28,7 @@ enum class ConvPlan {
 ConvPlan plan_conv3x3(const ConvShape& shape);
 /// With autograd, where the filter is transformed anew every time: of the batch too.
 ConvPlan plan_conv3x3_training(const ConvShape& shape, int64_t batch);
-constexpr int64_t kConvPlanVersion = 3;  ///< raised when one of them changes its mind
+constexpr int64_t kConvPlanVersion = 4;  ///< raised when one of them changes its mind
 
 /// What to do instead of their choice, shape by shape.
 using ConvPlans = std::map<ConvShape, ConvPlan>;

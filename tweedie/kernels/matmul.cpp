@@ -164,6 +164,71 @@ void WeightGradient(const MatmulShape& s, const Images<const float>& x, const fl
   if (own < s.in) columns(x.beside, s.in - own, own);
 }
 
+// visit(row of y, offset of the pixel in x) for the patches in which that tap meets the image.
+template <class Visit>
+HWY_INLINE void pixels_of_tap(const PatchShape& s, int64_t tap, Visit visit) {
+  const int64_t height = s.side(s.h), width = s.side(s.w);
+  const int64_t down = tap / s.kernel - s.padding, right = tap % s.kernel - s.padding;
+  for (int64_t row = 0; row < s.n * height * width; ++row) {
+    const int64_t i = row / width % height * s.stride + down, j = row % width * s.stride + right;
+    if (i < 0 || i >= s.h || j < 0 || j >= s.w) continue;
+    visit(row, ((row / (height * width) * s.h + i) * s.w + j) * s.c);
+  }
+}
+
+HWY_INLINE void add(const float* from, int64_t count, float* to) {
+  const D d;
+  const int64_t lanes = hn::Lanes(d);
+  int64_t i = 0;
+  for (; i + lanes <= count; i += lanes)
+    hn::StoreU(hn::Add(hn::LoadU(d, to + i), hn::LoadU(d, from + i)), d, to + i);
+  for (; i < count; ++i) to[i] += from[i];
+}
+
+void PatchesInputGradient(const PatchShape& s, int64_t out, const float* dy, const float* w,
+                          float* dx, const ParallelFor& parallel) {
+  const int64_t rows = s.n * s.side(s.h) * s.side(s.w), taps = s.kernel * s.kernel;
+  parallel(panels_of(s.c), [&](int64_t begin, int64_t end) {
+    float* panel = scratch(0, out * kPanel);
+    float* part = scratch(1, rows * kPanel);
+    std::fill_n(panel, out * kPanel, 0.0f);
+    for (int64_t p = begin; p < end; ++p) {
+      const int64_t k = p * kPanel, count = std::min(kPanel, s.c - k);
+      if (count < kPanel) std::fill_n(panel, out * kPanel, 0.0f);
+      for (int64_t i = 0; i < s.n * s.h * s.w; ++i) std::fill_n(dx + i * s.c + k, count, 0.0f);
+      for (int64_t tap = 0; tap < taps; ++tap) {
+        for (int64_t o = 0; o < out; ++o)
+          copy(w + (o * taps + tap) * s.c + k, count, panel + o * kPanel);
+        multiply({.rows = rows, .depth = out}, {dy, out, 1}, {panel, kPanel}, {part, kPanel},
+                 false);
+        pixels_of_tap(s, tap, [&](int64_t row, int64_t pixel) {
+          add(part + row * kPanel, count, dx + pixel + k);
+        });
+      }
+    }
+  });
+}
+
+void PatchesFilterGradient(const PatchShape& s, int64_t out, const float* x, const float* dy,
+                           float* dw, const ParallelFor& parallel) {
+  const int64_t rows = s.n * s.side(s.h) * s.side(s.w), taps = s.kernel * s.kernel;
+  parallel(panels_of(s.c) * taps, [&](int64_t begin, int64_t end) {
+    float* panel = scratch(0, rows * kPanel);
+    float* sums = scratch(1, out * kPanel);
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t tap = item % taps, k = item / taps * kPanel;
+      const int64_t count = std::min(kPanel, s.c - k);
+      std::fill_n(panel, rows * kPanel, 0.0f);
+      pixels_of_tap(s, tap, [&](int64_t row, int64_t pixel) {
+        copy(x + pixel + k, count, panel + row * kPanel);
+      });
+      multiply({.rows = out, .depth = rows}, {dy, 1, out}, {panel, kPanel}, {sums, kPanel}, false);
+      for (int64_t o = 0; o < out; ++o)
+        std::copy_n(sums + o * kPanel, count, dw + (o * taps + tap) * s.c + k);
+    }
+  });
+}
+
 }  // namespace tweedie::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
 
@@ -173,6 +238,8 @@ namespace tweedie::kernels {
 HWY_EXPORT(Matmul);
 HWY_EXPORT(MatmulPatches);
 HWY_EXPORT(WeightGradient);
+HWY_EXPORT(PatchesInputGradient);
+HWY_EXPORT(PatchesFilterGradient);
 
 int64_t matmul_weight_size(int64_t in, int64_t out) { return panels_of(out) * kPanel * in; }
 
@@ -202,6 +269,16 @@ void matmul(const MatmulShape& shape, const Images<const float>& x, const float*
 void matmul_patches(const PatchShape& shape, int64_t out, const float* x, const float* packed,
                     const float* bias, float* y, const ParallelFor& parallel) {
   HWY_DYNAMIC_DISPATCH(MatmulPatches)(shape, out, x, packed, bias, y, parallel);
+}
+
+void patches_input_gradient(const PatchShape& shape, int64_t out, const float* dy, const float* w,
+                            float* dx, const ParallelFor& parallel) {
+  HWY_DYNAMIC_DISPATCH(PatchesInputGradient)(shape, out, dy, w, dx, parallel);
+}
+
+void patches_filter_gradient(const PatchShape& shape, int64_t out, const float* x, const float* dy,
+                             float* dw, const ParallelFor& parallel) {
+  HWY_DYNAMIC_DISPATCH(PatchesFilterGradient)(shape, out, x, dy, dw, parallel);
 }
 
 void matmul_weight_gradient(const MatmulShape& shape, const Images<const float>& x, const float* dy,

@@ -41,6 +41,13 @@ struct PatchShape {
 void matmul_patches(const PatchShape& shape, int64_t out, const float* x, const float* packed,
                     const float* bias, float* y, const ParallelFor& parallel);
 
+/// The gradients of matmul_patches, for few rows: sums over all of them at once. dy
+/// [n,side(h),side(w),out]; w and dw [out,kernel,kernel,c], not packed.
+void patches_input_gradient(const PatchShape& shape, int64_t out, const float* dy, const float* w,
+                            float* dx, const ParallelFor& parallel);
+void patches_filter_gradient(const PatchShape& shape, int64_t out, const float* x, const float* dy,
+                             float* dw, const ParallelFor& parallel);
+
 /// dw [out,in], a row after the other, = dy' x: the gradient of w from that of y, dy [rows,out].
 void matmul_weight_gradient(const MatmulShape& shape, const Images<const float>& x, const float* dy,
                             float* dw, const ParallelFor& parallel);

@@ -160,10 +160,15 @@ class Painter {
 
 }  // namespace
 
-void write_chart(const std::string& file, const Chart& chart) {
+void require_chart(const std::string& file) {
   const std::string extension = std::filesystem::path(file).extension().string();
   if (extension != ".png" && extension != ".svg")
     fail("{}: unknown kind of chart '{}'; known: .png, .svg", file, extension);
+}
+
+void write_chart(const std::string& file, const Chart& chart) {
+  require_chart(file);
+  const std::string extension = std::filesystem::path(file).extension().string();
   std::string bytes;
   using Surface = std::unique_ptr<cairo_surface_t, decltype(&cairo_surface_destroy)>;
   const Surface surface(

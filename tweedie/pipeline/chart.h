@@ -17,6 +17,9 @@ struct Chart {
   int width = 720, height = 420;
 };
 
+/// Throws Error (user) unless a chart can be written under that extension.
+void require_chart(const std::string& file);
+
 /// Writes by the extension (.png or .svg), through a temporary file. Throws Error: user for another
 /// extension, system for a failed write.
 void write_chart(const std::string& file, const Chart& chart);

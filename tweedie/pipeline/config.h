@@ -35,6 +35,7 @@ struct DataOptions {
 };
 
 struct Config {
+  std::string about;
   DataOptions data;
   UNetOptions model;
   ProcessOptions process;
@@ -43,6 +44,7 @@ struct Config {
 
   template <class Self, class Field>
   static void visit(Self& self, Field&& field) {
+    field("about", self.about, "what it is for: paper, table, the figure to expect");
     field("data", self.data, "the images");
     field("model", self.model, "the network, with the keys of diffusers' unet/config.json");
     field("process", self.process, "the noise, with the keys of diffusers' scheduler_config.json");

@@ -131,6 +131,7 @@ Model load_model(const fs::path& folder, const std::string& device) {
 
 void save_model(const fs::path& folder, const UNetOptions& net, const TensorMap& weights,
                 const ProcessOptions& process, const ModelCard& card) {
+  const std::string scheduler = scheduler_class(process);
   fs::create_directories(folder);
   Json unet = to_json(net);
   unet["_class_name"] = "UNet2DModel";
@@ -140,11 +141,11 @@ void save_model(const fs::path& folder, const UNetOptions& net, const TensorMap&
     write_safetensors(to / "diffusion_pytorch_model.safetensors", weights);
   });
   write_folder(folder / "scheduler", [&](const fs::path& to) {
-    write_json(to / "scheduler_config.json", scheduler_json(process, "DDPMScheduler"));
+    write_json(to / "scheduler_config.json", scheduler_json(process, scheduler));
   });
   const Json index = {{"_class_name", "DDPMPipeline"},
                       {"_diffusers_version", kDiffusersVersion},
-                      {"scheduler", {"diffusers", "DDPMScheduler"}},
+                      {"scheduler", {"diffusers", scheduler}},
                       {"unet", {"diffusers", "UNet2DModel"}}};
   write_json(folder / "model_index.json", index);
   write_json(folder / "tweedie.json", to_json(card));

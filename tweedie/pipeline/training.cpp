@@ -32,6 +32,7 @@ void resolve(Config& config, const Dataset& data) {
   config.model.sample_size = config.data.size;
   validate(config.model);
   validate(config.train);
+  scheduler_class(config.process);  // a process that could not be saved is refused now
 }
 
 // Says at the end, however it comes, what reading changed and which files it passed over.
@@ -107,6 +108,21 @@ std::vector<std::string> Training::facts() const {
   return lines;
 }
 
+std::string Training::time_needed() {
+  const double step = trainer_->seconds_per_step();
+  const TrainPlan plan = trainer_->plan();
+  const double images = static_cast<double>(plan.batch_size * plan.accumulate);
+  const std::string rate =
+      fmt::format("time: {:.3g} s a step, {:.3g} images/s", step, images / step);
+  if (!plan.steps)
+    return rate + fmt::format("; about {:.0f} steps in {:g} minutes", 60 * *plan.minutes / step,
+                              *plan.minutes);
+  const double hours = static_cast<double>(*plan.steps) * step / 3600;
+  return rate + fmt::format("; about {:.3g} {} for {} steps, previews and checkpoints aside",
+                            hours < 1 ? 60 * hours : hours, hours < 1 ? "minutes" : "hours",
+                            *plan.steps);
+}
+
 TrainState Training::run(const ProgressFn& progress, const NoticeFn& notice,
                          const CancelToken& cancel, bool resume, bool force) {
   require_writable(folder_);
@@ -150,7 +166,9 @@ void Training::save(const TrainView& view) const {
 void Training::preview(const TrainView& view, const CancelToken& cancel) const {
   Model model;
   model.net = view.net;
-  model.scheduler = scheduler_json(config_.process, "DDIMScheduler");
+  const std::string of_process = scheduler_class(config_.process);
+  model.scheduler =
+      scheduler_json(config_.process, of_process == "DDPMScheduler" ? "DDIMScheduler" : of_process);
   model.card = card(view.state);
   std::tie(model.height, model.width) = std::pair(config_.data.size[0], config_.data.size[1]);
   const int64_t steps = std::min(kPreviewSteps, config_.process.num_train_timesteps);

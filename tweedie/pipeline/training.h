@@ -21,6 +21,8 @@ class Training {
            bool tune = false);
 
   const Config& config() const { return config_; }
+  /// What one step takes on this machine, by a few that are thrown away, and the whole training.
+  std::string time_needed();
   /// What is about to happen, a fact a line: data, parameters, memory, images, epochs, folder.
   std::vector<std::string> facts() const;
 

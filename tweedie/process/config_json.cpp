@@ -8,21 +8,36 @@
 namespace tweedie {
 namespace {
 
-// The release of diffusers whose formats these are.
-
 // Keys of diffusers' other schedulers for the same networks, and of its own first releases.
 // clang-format off
 const std::vector<std::string> kForeignKeys = {
-    "algorithm_type", "clip_denoised", "correct_steps", "corrector_order", "disable_corrector",
+    "algorithm_type", "base_image_seq_len", "base_shift", "clip_denoised", "correct_steps", "corrector_order", "disable_corrector",
     "eta", "euler_at_final", "final_sigmas_type", "flow_shift", "interpolation_type",
-    "lambda_min_clipped", "lower_order_final", "original_inference_steps", "predict_epsilon",
-    "predict_x0", "predictor_order", "rho", "s_noise", "sampling_eps", "shift_terminal",
-    "sigma_data", "sigma_max", "sigma_min", "sigma_schedule", "skip_prk_steps", "snr",
-    "solver_order", "solver_p", "solver_type", "tau_func", "tensor_format", "time_shift_type",
+    "invert_sigmas", "lambda_min_clipped", "lower_order_final", "max_image_seq_len", "max_shift",
+    "original_inference_steps", "predict_epsilon", "predict_x0", "predictor_order", "rho", "s_noise", "sampling_eps", "shift_terminal",
+    "sigma_schedule", "skip_prk_steps", "snr", "solver_order", "solver_p", "solver_type",
+    "stochastic_sampling", "tau_func", "tensor_format", "time_shift_type",
     "timestep_scaling", "timestep_type", "timestep_values", "use_beta_sigmas",
     "use_dynamic_shifting", "use_exponential_sigmas", "use_flow_sigmas", "use_karras_sigmas",
     "use_lu_lambdas"};
 // clang-format on
+
+Json edm_json(const ProcessOptions& options) {
+  return {{"num_train_timesteps", options.num_train_timesteps},
+          {"sigma_min", options.sigma_min},
+          {"sigma_max", options.sigma_max},
+          {"sigma_data", options.sigma_data},
+          {"sigma_schedule", "karras"},
+          {"rho", 7.0},
+          {"prediction_type", "epsilon"},  // what diffusers calls the preconditioned network
+          {"final_sigmas_type", "zero"}};
+}
+
+Json flow_json(const ProcessOptions& options) {
+  return {{"num_train_timesteps", options.num_train_timesteps},
+          {"shift", options.shift},
+          {"use_dynamic_shifting", false}};
+}
 
 bool holds(const std::vector<std::string>& list, const std::string& value) {
   return std::find(list.begin(), list.end(), value) != list.end();
@@ -38,7 +53,8 @@ ProcessOptions process_options_from_json(const Json& scheduler_config) {
   for (const auto& [key, value] : scheduler_config.items()) {
     if (key.starts_with("_") || holds(kForeignKeys, key)) continue;
     if (!holds(known, key)) fail_unknown("scheduler key", key, known);
-    const bool absent = key == "variance_type" && value.is_null();  // DPM-Solver's "none learned"
+    // DPM-Solver's "none learned", Euler's "as trained".
+    const bool absent = value.is_null() && (key == "variance_type" || key.starts_with("sigma_"));
     if (!absent) ours[key] = value;
   }
   if (scheduler_config.contains("predict_epsilon") && !ours.contains("prediction_type")) {
@@ -46,14 +62,39 @@ ProcessOptions process_options_from_json(const Json& scheduler_config) {
     from_json(scheduler_config["predict_epsilon"], epsilon, "predict_epsilon");
     if (!epsilon) ours["prediction_type"] = "sample";
   }
+  const std::string class_name = scheduler_config.value("_class_name", "");
+  if (class_name.starts_with("EDM")) {
+    ours["path"] = "edm";
+    if (ours.value("prediction_type", "epsilon") == "epsilon") ours["prediction_type"] = "edm";
+  } else if (class_name.starts_with("FlowMatch")) {
+    ours["path"] = "flow", ours["prediction_type"] = "flow_prediction";
+  }
   ProcessOptions options;
   from_json(ours, options);
   return options;
 }
 
+std::string scheduler_class(const ProcessOptions& options) {
+  const std::string& prediction = options.prediction_type;
+  if (options.path == "vp") return "DDPMScheduler";
+  if (options.path == "edm" && prediction == "edm") return "EDMEulerScheduler";
+  if (options.path == "flow" && prediction == "flow_prediction")
+    return "FlowMatchEulerDiscreteScheduler";
+  fail(
+      "[process] a model of path {} and prediction_type {} has no scheduler_config.json: edm goes "
+      "with edm, flow with flow_prediction, vp with all",
+      options.path, prediction);
+}
+
 Json scheduler_json(const ProcessOptions& options, const std::string& class_name) {
   Json json = to_json(options);
-  if (class_name == "DDPMScheduler") {
+  for (const char* key : {"path", "sigma_min", "sigma_max", "shift"}) json.erase(key);
+  if (options.prediction_type != "edm") json.erase("sigma_data");
+  if (class_name == "EDMEulerScheduler" || class_name == "FlowMatchEulerDiscreteScheduler") {
+    json = class_name.starts_with("EDM") ? edm_json(options) : flow_json(options);
+    for (const char* key : {"clip_sample", "clip_sample_range", "variance_type"})  // for ourselves
+      json[key] = to_json(options)[key];
+  } else if (class_name == "DDPMScheduler") {
     json.erase("set_alpha_to_one");
   } else if (class_name == "DDIMScheduler") {
     json.erase("variance_type");
@@ -64,7 +105,9 @@ Json scheduler_json(const ProcessOptions& options, const std::string& class_name
       json["beta_schedule"] = "linear";
     }
   } else {
-    fail_unknown("scheduler class", class_name, {"DDPMScheduler", "DDIMScheduler"});
+    fail_unknown(
+        "scheduler class", class_name,
+        {"DDPMScheduler", "DDIMScheduler", "EDMEulerScheduler", "FlowMatchEulerDiscreteScheduler"});
   }
   json["_class_name"] = class_name;
   json["_diffusers_version"] = kDiffusersVersion;

@@ -13,7 +13,12 @@ inline constexpr const char* kDiffusersVersion = "0.42.1";
 /// that no scheduler has and for values that ProcessOptions does not take.
 ProcessOptions process_options_from_json(const Json& scheduler_config);
 
-/// What `class_name` (DDPMScheduler or DDIMScheduler).from_pretrained opens: every key of that
+/// diffusers' class for a folder of this process: DDPMScheduler on the vp path, EDMEulerScheduler,
+/// FlowMatchEulerDiscreteScheduler. Throws Error (user) for a path and a prediction_type that none
+/// of them has together.
+std::string scheduler_class(const ProcessOptions& options);
+
+/// What `class_name` (one of these or DDIMScheduler).from_pretrained opens: every key of that
 /// class, sorted. A schedule that DDIMScheduler does not know by name is written out as
 /// trained_betas.
 Json scheduler_json(const ProcessOptions& options, const std::string& class_name);

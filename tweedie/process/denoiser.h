@@ -26,4 +26,8 @@ struct Estimate {
 /// The condition (class, guidance) is bound inside.
 using Denoiser = std::function<Estimate(const Tensor& x, const Level& at)>;
 
+/// A network with a timestep and a class for each example: x [N,C,H,W], t [N], labels [N] int64.
+using LabelledNetwork =
+    std::function<Tensor(const Tensor& x, const Tensor& t, const Tensor& labels)>;
+
 }  // namespace tweedie

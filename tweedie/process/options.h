@@ -13,6 +13,12 @@ inline std::vector<std::string> variance_types() {
           "fixed_large_log", "learned",         "learned_range"};
 }
 
+/// What the network can be asked for. flow_prediction is the velocity eps - x_0; edm the output of
+/// EDM's preconditioned network, whose input is scaled too.
+inline std::vector<std::string> prediction_types() {
+  return {"epsilon", "sample", "v_prediction", "flow_prediction", "edm"};
+}
+
 struct ProcessOptions {
   int64_t num_train_timesteps = 1000;
   double beta_start = 1e-4, beta_end = 0.02;
@@ -29,6 +35,8 @@ struct ProcessOptions {
   int64_t steps_offset = 0;
   bool set_alpha_to_one = true;
   bool rescale_betas_zero_snr = false;
+  std::string path = "vp";
+  double sigma_min = 0.002, sigma_max = 80, sigma_data = 0.5, shift = 1;
 
   template <class Self, class Field>
   static void visit(Self& self, Field&& field) {
@@ -41,7 +49,7 @@ struct ProcessOptions {
     field("trained_betas", self.trained_betas, "the T variances themselves, instead of a schedule",
           between(0, 1));
     field("prediction_type", self.prediction_type, "what the network is asked for",
-          one_of({"epsilon", "sample", "v_prediction"}));
+          one_of(prediction_types()));
     field("variance_type", self.variance_type, "variance of a ddpm step", one_of(variance_types()));
     field("clip_sample", self.clip_sample, "clamp the believed x_0 to +-clip_sample_range");
     field("clip_sample_range", self.clip_sample_range, "see clip_sample", at_least(0));
@@ -57,6 +65,16 @@ struct ProcessOptions {
           "ddim ends at the data itself (true) or at the level of t = 0 (false)");
     field("rescale_betas_zero_snr", self.rescale_betas_zero_snr,
           "stretch the schedule until the last step is pure noise");
+    field("path", self.path,
+          "vp: signal and noise of unit power, by the betas; edm: the image itself with noise of "
+          "sigma_min..sigma_max (EDM); flow: (1 - tau) x_0 + tau eps (rectified flow)",
+          one_of({"vp", "edm", "flow"}));
+    field("sigma_min", self.sigma_min, "edm: the least noise", between(1e-9, 1e9));
+    field("sigma_max", self.sigma_max, "edm: the most noise", between(1e-9, 1e9));
+    field("sigma_data", self.sigma_data, "prediction_type edm: standard deviation of the images",
+          between(1e-9, 1e9));
+    field("shift", self.shift, "flow: above 1 more of the steps are noisy ones",
+          between(1e-3, 1e3));
   }
 };
 

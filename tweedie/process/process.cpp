@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <ATen/record_function.h>
 
+#include <cmath>
+
 #include "tweedie/process/timesteps.h"
 
 namespace tweedie {
@@ -13,6 +15,15 @@ Tensor gather(const Tensor& table, const Tensor& t, const Tensor& x) {
   std::vector<int64_t> shape(x.dim(), 1);
   shape[0] = t.size(0);
   return table.to(t.device()).index_select(0, t).to(x.options()).view(shape);
+}
+
+Tensor root(const Tensor& x) { return x.sqrt(); }
+double root(double x) { return std::sqrt(x); }
+
+// The standard deviation of x_t where the images have that of `data`.
+template <class Number>
+Number spread(const Number& a, const Number& s, double data) {
+  return root(a * a * (data * data) + s * s);
 }
 
 // Imagen Sec. 2.3: the quantile of |x_0| in each example becomes 1, what lies beyond is cut.
@@ -29,12 +40,13 @@ Tensor dynamic_threshold(const Tensor& x0, double ratio, double max_value) {
 }  // namespace
 
 Process::Process(ProcessOptions options)
-    : options_(std::move(options)), schedule_(make_betas(options_)) {
+    : options_(std::move(options)), schedule_(make_schedule(options_)) {
   alpha_ = at::empty({schedule_.size()}, at::kDouble);
-  sigma_ = at::empty_like(alpha_);
+  sigma_ = at::empty_like(alpha_), told_ = at::empty_like(alpha_);
   for (int64_t k = 0; k < schedule_.size(); ++k) {
     alpha_.data_ptr<double>()[k] = schedule_.level(k).alpha;
     sigma_.data_ptr<double>()[k] = schedule_.level(k).sigma;
+    told_.data_ptr<double>()[k] = schedule_.level(k).t;
   }
 }
 
@@ -44,15 +56,34 @@ Tensor Process::add_noise(const Tensor& x0, const Tensor& eps, const Tensor& t) 
   return a * x0 + s * eps;  // DDPM Eq. 4
 }
 
+Tensor Process::told(const Tensor& t) const {
+  if (options_.path == "vp") return t;
+  return told_.to(t.device()).index_select(0, t).to(at::kFloat);
+}
+
+Tensor Process::network_input(const Tensor& x_t, const Tensor& t) const {
+  if (options_.prediction_type != "edm") return x_t;
+  return x_t / spread(gather(alpha_, t, x_t), gather(sigma_, t, x_t), options_.sigma_data);
+}
+
+double Process::initial_std(const Level& first) const {
+  return options_.path == "vp" ? 1 : first.sigma;
+}
+
 Tensor Process::target(const Tensor& x0, const Tensor& eps, const Tensor& t) const {
   if (options_.prediction_type == "epsilon") return eps;
   if (options_.prediction_type == "sample") return x0;
+  if (options_.prediction_type == "flow_prediction") return eps - x0;  // FM Sec. 4
   const Tensor a = gather(alpha_, t, x0), s = gather(sigma_, t, x0);
-  return a * eps - s * x0;  // PD Sec. 4
+  if (options_.prediction_type == "v_prediction") return a * eps - s * x0;  // PD Sec. 4
+  const double d = options_.sigma_data;
+  return (s / d * x0 - d * a * eps) / spread(a, s, d);  // EDM Eq. 8
 }
 
-Estimate Process::estimate(const Tensor& output, const Tensor& x, const Level& at) const {
-  require_signal(at);
+// a and s are numbers, or [N,1,1,1].
+template <class Number>
+Estimate Process::convert(const Tensor& output, const Tensor& x, const Number& a,
+                          const Number& s) const {
   const int64_t C = x.size(1), channels = output.size(1);
   if (channels != C && channels != 2 * C)
     fail(
@@ -60,7 +91,6 @@ Estimate Process::estimate(const Tensor& output, const Tensor& x, const Level& a
         "learned variance",
         channels, C, C, 2 * C);
   const Tensor out = output.narrow(1, 0, C).to(x.scalar_type());
-  const double a = at.alpha, s = at.sigma;
 
   Estimate e;
   if (options_.prediction_type == "epsilon") {
@@ -69,13 +99,33 @@ Estimate Process::estimate(const Tensor& output, const Tensor& x, const Level& a
   } else if (options_.prediction_type == "sample") {
     e.x0 = out;
     e.eps = (x - a * out) / s;  // DDPM Eq. 4
+  } else if (options_.prediction_type == "v_prediction") {
+    const Number power = a * a + s * s;  // 1 on the vp path
+    e.x0 = (a * x - s * out) / power;    // PD Sec. 4
+    e.eps = (s * x + a * out) / power;   // PD Sec. 4
+  } else if (options_.prediction_type == "flow_prediction") {
+    e.x0 = (x - s * out) / (a + s);   // FM Sec. 4
+    e.eps = (x + a * out) / (a + s);  // FM Sec. 4
   } else {
-    e.x0 = a * x - s * out;   // PD Sec. 4
-    e.eps = s * x + a * out;  // PD Sec. 4
+    const double d = options_.sigma_data;
+    const Number q = spread(a, s, d);
+    e.x0 = (d * d * a / q) * (x / q) + (s * d / q) * out;  // EDM Eq. 7
+    e.eps = (s / q) * (x / q) - (a * d / q) * out;         // EDM Eq. 7
   }
   e.x0 = clip(e.x0);
   if (channels == 2 * C) e.log_variance = output.narrow(1, C, C).to(x.scalar_type());
   return e;
+}
+
+Estimate Process::estimate(const Tensor& output, const Tensor& x, const Level& at) const {
+  require_signal(at);
+  return convert(output, x, at.alpha, at.sigma);
+}
+
+Estimate Process::estimate(const Tensor& output, const Tensor& x, const Tensor& t) const {
+  const Level last = schedule_.level(schedule_.size() - 1);
+  if (last.alpha == 0 && t.eq(schedule_.size() - 1).any().item<bool>()) require_signal(last);
+  return convert(output, x, gather(alpha_, t, x), gather(sigma_, t, x));
 }
 
 Tensor Process::clip(const Tensor& x0) const {
@@ -114,7 +164,10 @@ Level Process::end() const {
 
 Denoiser Process::denoiser(std::function<Tensor(const Tensor& x, const Tensor& t)> network) const {
   return [process = *this, network = std::move(network)](const Tensor& x, const Level& at) {
-    const Tensor output = network(x, at::full({x.size(0)}, at.t, x.options()));
+    const bool scaled = process.options_.prediction_type == "edm";
+    const double scale = scaled ? spread(at.alpha, at.sigma, process.options_.sigma_data) : 1;
+    const Tensor input = scaled ? x / scale : x;
+    const Tensor output = network(input, at::full({x.size(0)}, at.t, x.options()));
     if (!output.isfinite().all().item<bool>())
       fail("[process] the network's output at t = {} is not finite (NaN or Inf)", at.t);
     return process.estimate(output, x, at);

@@ -27,7 +27,12 @@ class Process {
 
   /// x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
   Tensor add_noise(const Tensor& x0, const Tensor& eps, const Tensor& t) const;
-  /// What the network is asked for at x_t: eps, x_0 or v, by prediction_type.
+  /// What the network is told of t, [N]: t itself on the vp path, else float32.
+  Tensor told(const Tensor& t) const;
+  /// What the network is given of x_t: x_t itself, for prediction_type edm of unit variance.
+  Tensor network_input(const Tensor& x_t, const Tensor& t) const;
+  /// What the network is asked for at x_t: eps, x_0, v, the velocity or EDM's F, by
+  /// prediction_type.
   Tensor target(const Tensor& x0, const Tensor& eps, const Tensor& t) const;
 
   /// What the network's output at x_t says about x_0. 2C channels are split: the second half is the
@@ -35,6 +40,8 @@ class Process {
   /// unclipped x0. Throws Error for another number of channels, and for prediction_type epsilon
   /// where alpha is 0.
   Estimate estimate(const Tensor& output, const Tensor& x, const Level& at) const;
+  /// The same with a timestep t [N] for each example.
+  Estimate estimate(const Tensor& output, const Tensor& x, const Tensor& t) const;
   /// x0 clamped, dynamically thresholded or left alone, as the options say.
   Tensor clip(const Tensor& x0) const;
 
@@ -47,16 +54,22 @@ class Process {
   /// Where a way ends: the data, or the level of t = 0 if set_alpha_to_one is false.
   Level end() const;
 
+  /// A sampler that begins at this level does so with this multiple of standard normal noise: 1 on
+  /// the vp path, else sigma.
+  double initial_std(const Level& first) const;
+
   /// network(x [N,C,H,W], t [N] of x's type) with the condition bound inside. The Denoiser throws
   /// Error where the network's output is not finite, naming t.
   Denoiser denoiser(std::function<Tensor(const Tensor& x, const Tensor& t)> network) const;
 
  private:
   void require_signal(const Level& at) const;
+  template <class Number>
+  Estimate convert(const Tensor& output, const Tensor& x, const Number& a, const Number& s) const;
 
   ProcessOptions options_;
   Schedule schedule_;
-  Tensor alpha_, sigma_;  // [T] float64 on the CPU
+  Tensor alpha_, sigma_, told_;  // [T] float64 on the CPU
 };
 
 }  // namespace tweedie

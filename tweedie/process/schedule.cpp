@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numbers>
 
 namespace tweedie {
@@ -72,6 +73,31 @@ std::vector<double> zero_terminal_snr(std::vector<double> betas) {
   return betas;
 }
 
+// Karras' spacing between the ends, EDM's c_noise = ln(sigma)/4 told to the network.
+std::vector<Level> edm_levels(const ProcessOptions& o) {
+  if (!(o.sigma_min < o.sigma_max))
+    fail("[process] sigma_min {} is not below sigma_max {}", o.sigma_min, o.sigma_max);
+  const double rho = 7, low = std::pow(o.sigma_min, 1 / rho), high = std::pow(o.sigma_max, 1 / rho);
+  std::vector<Level> levels;
+  for (const double root :
+       ramp(low, high, o.num_train_timesteps, [](double value) { return value; })) {
+    const double sigma = std::pow(root, rho);           // EDM Eq. 5
+    levels.push_back({1, sigma, std::log(sigma) / 4});  // EDM Table 1
+  }
+  return levels;
+}
+
+std::vector<Level> flow_levels(const ProcessOptions& o) {
+  const int64_t T = o.num_train_timesteps;
+  std::vector<Level> levels;
+  for (int64_t k = 1; k <= T; ++k) {
+    const double u = static_cast<double>(k) / static_cast<double>(T);
+    const double tau = o.shift * u / (1 + (o.shift - 1) * u);  // SD3 Eq. 23
+    levels.push_back({1 - tau, tau, 1000 * tau});              // FM Sec. 4
+  }
+  return levels;
+}
+
 }  // namespace
 
 const std::vector<ScheduleInfo>& schedules() {
@@ -122,9 +148,36 @@ double Schedule::one_minus_alpha_cumprod(int64_t k) const {
   return k < 0 ? 0 : -std::expm1(log_alpha_cumprod_.at(k));
 }
 
+Schedule Schedule::from_levels(std::vector<Level> levels) {
+  Schedule schedule;
+  double last = 0;
+  for (const Level& at : levels) {
+    if (!(at.sigma > last * at.alpha))
+      fail("[process] the levels of a schedule rise in noise: t = {} does not", at.t);
+    last = at.alpha > 0 ? at.sigma / at.alpha : std::numeric_limits<double>::infinity();
+  }
+  if (levels.empty()) fail("[process] a schedule needs at least one level");
+  schedule.levels_ = std::move(levels);
+  return schedule;
+}
+
+double Schedule::snr(int64_t k) const {
+  if (levels_.empty()) return alpha_cumprod(k) / one_minus_alpha_cumprod(k);
+  return square(level(k).alpha / level(k).sigma);
+}
+
+Schedule make_schedule(const ProcessOptions& options) {
+  if (options.path == "vp") return Schedule(make_betas(options));
+  if (options.path == "edm") return Schedule::from_levels(edm_levels(options));
+  if (options.path == "flow") return Schedule::from_levels(flow_levels(options));
+  fail_unknown("path", options.path, {"vp", "edm", "flow"});
+}
+
 Level Schedule::level(int64_t k) const {
+  if (k < 0) return {1, 0, -1};
+  if (!levels_.empty()) return levels_.at(k);
   return {std::sqrt(alpha_cumprod(k)), std::sqrt(one_minus_alpha_cumprod(k)),
-          static_cast<double>(k < 0 ? -1 : k)};
+          static_cast<double>(k)};
 }
 
 }  // namespace tweedie

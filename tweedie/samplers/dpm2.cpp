@@ -1,5 +1,5 @@
 // The midpoint method for the probability-flow ODE: the slope half way in log-SNR serves for the
-// whole step (DPM-Solver-2; EDM App. D.2). Two calls a step; the step to the data, and one from a
+// whole step (DPM-Solver Alg. 1). Two calls a step; the step to the data, and one from a
 // level without signal, is Euler's. Draws no noise.
 #include <ATen/ATen.h>
 
@@ -20,7 +20,7 @@ Tensor dpm2(const Denoiser& denoise, Tensor x, const Grid& grid, const SamplerOp
                 const Level middle = path.at_ratio(std::sqrt(noise_ratio(at) * noise_ratio(next)));
                 const Tensor half = middle.alpha * e.x0 + middle.sigma * e.eps;
                 const Tensor slope = evaluate(denoise, half, middle).eps;
-                return Step{transfer(x, at, next, slope), e.x0};  // DPM-Solver-2
+                return Step{transfer(x, at, next, slope), e.x0};  // DPM-Solver Alg. 1
               });
 }
 

@@ -59,4 +59,9 @@ std::string advice(const std::string& sampler, const std::vector<Level>& levels,
   return "";
 }
 
+void require_finite(const Tensor& x, const char* sampler, int64_t step, const Level& at) {
+  if (!x.isfinite().all().item<bool>())
+    fail("[{}] the images are not finite (NaN or Inf) after step {}, t = {}", sampler, step, at.t);
+}
+
 }  // namespace tweedie

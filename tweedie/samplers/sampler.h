@@ -4,7 +4,8 @@
 //   Tensor x = unipc(denoise, noise.init(), make_grid(process, {.steps = 10}), {}, noise, on_step);
 //
 // Papers as cited in this room: DDPM arXiv 2006.11239, DDIM 2010.02502, IDDPM 2102.09672, EDM
-// 2206.00364, DPM++ 2211.01095, UniPC 2302.04867, PNDM 2202.09778, DEIS 2204.13902.
+// 2206.00364, DPM-Solver 2206.00927, DPM++ 2211.01095, UniPC 2302.04867, PNDM 2202.09778, DEIS
+// 2204.13902.
 #pragma once
 #include <functional>
 
@@ -103,6 +104,9 @@ SamplerCost cost_of(const SamplerInfo& sampler, const Grid& grid, const SamplerO
 /// One line on what is unwise about running this sampler along these levels; "" if nothing is.
 std::string advice(const std::string& sampler, const std::vector<Level>& levels,
                    const SamplerOptions& options);
+
+/// Throws Error unless x is finite, naming the sampler and the step (1, 2, ...) that went to it.
+void require_finite(const Tensor& x, const char* sampler, int64_t step, const Level& at);
 
 #define SAMPLER(name, scheduler, reads, about)                                                    \
   Tensor name(const Denoiser& denoise, Tensor x, const Grid& grid, const SamplerOptions& options, \

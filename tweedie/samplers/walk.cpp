@@ -11,9 +11,7 @@ Tensor walk(const char* sampler, Tensor x, const Grid& grid, const StepFn& on_st
     const Level at = grid.levels[i];
     Step taken = step(x, i, at, grid.landing(i));
     x = std::move(taken.x);
-    if (!x.isfinite().all().item<bool>())
-      fail("[{}] the images are not finite (NaN or Inf) after step {}, t = {}", sampler, i + 1,
-           at.t);
+    require_finite(x, sampler, i + 1, at);
     if (on_step) on_step(i + 1, total, x, taken.x0);
   }
   return x;

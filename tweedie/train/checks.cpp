@@ -16,15 +16,25 @@ void check_setup(const TrainSetup& setup) {
         "loss "
         "'{}' trains positional and learned ones",
         setup.objective.loss);
+  if (model.time_embedding_type == "learned" && setup.process.options().path != "vp")
+    fail(
+        "[train] model.time_embedding_type is learned, of whole timesteps: process.path {} tells "
+        "others",
+        setup.process.options().path);
   if (model.time_embedding_type == "learned" && *model.num_train_timesteps < T)
     fail("[train] model.num_train_timesteps is {}: the process has {} timesteps",
          *model.num_train_timesteps, T);
   if (model.in_channels != data.channels)
     fail("[train] model.in_channels is {} and the images have {} channels", model.in_channels,
          data.channels);
-  if (model.out_channels != model.in_channels)
-    fail("[train] model.out_channels is {}: the loss '{}' needs as many as model.in_channels, {}",
-         model.out_channels, setup.objective.loss, model.in_channels);
+  const std::string& variance = setup.process.options().variance_type;
+  const bool learned = variance.starts_with("learned");
+  if (model.out_channels != (learned ? 2 : 1) * model.in_channels)
+    fail(
+        "[train] model.out_channels is {}: with process.variance_type {} it must be {}, {} "
+        "model.in_channels",
+        model.out_channels, variance, (learned ? 2 : 1) * model.in_channels,
+        learned ? "twice" : "as");
   if (const auto size = model.image_size();
       size && *size != std::pair<int64_t, int64_t>(data.height, data.width))
     fail("[train] model.sample_size is {}x{} and the images are {}x{}", size->first, size->second,

@@ -5,15 +5,19 @@
 
 namespace tweedie {
 
-Draws draw(const Batch& batch, int64_t T, double label_dropout, int64_t null_class, Rng rng) {
+Draws draw(const Batch& batch, const TimestepSampler& sampler, double label_dropout,
+           int64_t null_class, Rng rng) {
   RECORD_USER_SCOPE("tweedie::data");
   const int64_t n = batch.size();
-  Draws out{at::empty({n}, at::kLong), batch.labels.clone(), at::empty_like(batch.images)};
+  Draws out{at::empty({n}, at::kLong), at::empty({n}, at::kFloat), batch.labels.clone(),
+            at::empty_like(batch.images)};
   int64_t* t = out.t.data_ptr<int64_t>();
+  float* weight = out.weight.data_ptr<float>();
   int64_t* label = out.labels.data_ptr<int64_t>();
   bool labelled = true;
   for (int64_t i = 0; i < n; ++i) {
-    t[i] = static_cast<int64_t>(rng.below(T));  // DDPM Alg. 1, line 3
+    const TimestepSampler::Drawn drawn = sampler.draw(i, n, rng);
+    t[i] = drawn.t, weight[i] = static_cast<float>(drawn.weight);
     labelled = labelled && label[i] >= 0;
     if (rng.uniform() < label_dropout) label[i] = null_class;  // CFG Alg. 1, line 3
   }

@@ -2,12 +2,14 @@
 #pragma once
 #include "tweedie/core/rng.h"
 #include "tweedie/data/loader.h"
+#include "tweedie/losses/t_sampler.h"
 
 namespace tweedie {
 
 /// All on the CPU.
 struct Draws {
-  Tensor t;       ///< [N] int64, uniform over 0..T-1
+  Tensor t;       ///< [N] int64, by the objective's t_sampler
+  Tensor weight;  ///< [N] float32, of each example's loss
   Tensor labels;  ///< [N] int64; some replaced by the null class (CFG Alg. 1); undefined without
                   ///< labels
   Tensor eps;     ///< [N,C,H,W] standard normal
@@ -15,6 +17,7 @@ struct Draws {
 
 /// For one batch. `label_dropout` is the probability that a label becomes `null_class`. Labels
 /// below 0 (a dataset without classes) give undefined labels.
-Draws draw(const Batch& batch, int64_t T, double label_dropout, int64_t null_class, Rng rng);
+Draws draw(const Batch& batch, const TimestepSampler& sampler, double label_dropout,
+           int64_t null_class, Rng rng);
 
 }  // namespace tweedie

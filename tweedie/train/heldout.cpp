@@ -52,8 +52,10 @@ Heldout heldout_loss(const LabelledNetwork& network, const Process& process, Dat
     }
     const Tensor x0 = batch.images.to(device);
     eps = eps.to(device), t = t.to(device);
-    const Tensor output = network(process.add_noise(x0, eps, t), t, batch.labels.to(device));
-    const Tensor losses = simple_loss(output.to(at::kFloat), process.target(x0, eps, t)).cpu();
+    const Tensor output = network(process.network_input(process.add_noise(x0, eps, t), t),
+                                  process.told(t), batch.labels.to(device));
+    const Tensor mean = output.narrow(1, 0, x0.size(1)).to(at::kFloat);  // without the variance
+    const Tensor losses = simple_loss(mean, process.target(x0, eps, t)).cpu();
     for (int64_t k = 0; k < batch.size(); ++k) {
       sums[(first + k) % 4] += losses[k].item<float>();
       ++counts[(first + k) % 4];

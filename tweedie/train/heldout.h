@@ -2,8 +2,6 @@
 #pragma once
 #include <ATen/core/Tensor.h>
 
-#include <functional>
-
 #include "tweedie/core/options.h"
 #include "tweedie/data/loader.h"
 #include "tweedie/process/process.h"
@@ -23,10 +21,6 @@ struct Heldout {
     field("q4", self.q4, "over the last quarter of t");
   }
 };
-
-/// network(x [N,C,H,W], t [N] int64, labels [N] int64) without dropout.
-using LabelledNetwork =
-    std::function<Tensor(const Tensor& x, const Tensor& t, const Tensor& labels)>;
 
 /// The loss over `count` images spread evenly over `dataset` (all if there are fewer, four times
 /// if there is one: every quarter of t has an image). Image i gets

@@ -3,13 +3,14 @@
 #include <ATen/record_function.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
 #include "tweedie/core/rng.h"
 #include "tweedie/io/files.h"
 #include "tweedie/io/probe.h"
-#include "tweedie/losses/simple.h"
+#include "tweedie/losses/loss.h"
 #include "tweedie/nn/state.h"
 #include "tweedie/train/checks.h"
 #include "tweedie/train/draws.h"
@@ -74,6 +75,8 @@ struct Trainer::State {
         device(parameters.tensors.at(0).device()),
         optimizer(parameters, train),
         ema(parameters.tensors, train),
+        loss(setup.objective, setup.process),
+        t_sampler(setup.objective, setup.process.schedule()),
         dropout(generator_for(device)) {
     setup.net->set_dropout_generator(dropout);
     setup.loader.batch_size = train.batch_size;
@@ -103,19 +106,20 @@ struct Trainer::State {
   at::Device device;
   AdamW optimizer;
   Ema ema;
+  Loss loss;
+  TimestepSampler t_sampler;
   at::Generator dropout;
 };
 
 // DDPM Alg. 1, with the mean over `accumulate` batches, clipping and EMA.
 StepReport Trainer::State::step(Loader& loader) {
   const auto seed = static_cast<uint64_t>(train.seed);
-  const int64_t T = setup.process.schedule().size();
   const int64_t null_class = setup.net->options().num_class_embeds.value_or(0) - 1;
   Tensor mean_loss = at::zeros({}, at::TensorOptions(at::kFloat).device(device));
   optimizer.zero_grad();
   for (int64_t part = 0; part < train.accumulate; ++part) {
     const Batch batch = loader.next();
-    const Draws draws = draw(batch, T, setup.objective.label_dropout, null_class,
+    const Draws draws = draw(batch, t_sampler, setup.objective.label_dropout, null_class,
                              Rng(seed, stream_of("train", at.step, part)));
     dropout.set_current_seed(Rng(seed, stream_of("dropout", at.step, part)).bits());
     const Tensor x0 = batch.images.to(device), eps = draws.eps.to(device), t = draws.t.to(device);
@@ -124,13 +128,14 @@ StepReport Trainer::State::step(Loader& loader) {
     Tensor output;
     {
       Autocast autocast(at.precision, device);
-      output = setup.net->forward(x_t, t, labels);
+      output =
+          setup.net->forward(setup.process.network_input(x_t, t), setup.process.told(t), labels);
     }
-    const Tensor loss =
-        simple_loss(output.to(at::kFloat), setup.process.target(x0, eps, t)).mean() /
-        double(train.accumulate);  // DDPM Eq. 14
-    loss.backward();
-    mean_loss += loss.detach();
+    const Tensor losses = loss(output.to(at::kFloat), {x0, eps, x_t, t});
+    const Tensor mean = (losses * draws.weight.to(device)).mean() / double(train.accumulate);
+    mean.backward();
+    mean_loss += mean.detach();
+    t_sampler.update(draws.t, losses);
   }
   const Tensor numbers = at::stack({mean_loss, optimizer.gradient_norm()}).cpu();
   const StepReport report{numbers[0].item<float>(), numbers[1].item<float>(),
@@ -219,6 +224,10 @@ void Trainer::State::restore(const NoticeFn& notice) {
   ema.load(parameters.tensors);
   load_state(*setup.net, saved.weights, folder + "/weights.safetensors");
   optimizer.load(saved.optimizer, folder + "/optimizer.safetensors");
+  if (t_sampler.has_state() && saved.t_sampler.count("history") && saved.t_sampler.count("counts"))
+    t_sampler.load(saved.t_sampler.at("history"), saved.t_sampler.at("counts"));
+  else if (t_sampler.has_state() && notice)
+    notice("the checkpoint holds no history of losses: t is uniform until there is one again");
   TrainState state = saved.state;
   state.objective = at.objective, state.train = at.train, state.data = at.data;
   state.threads = at.threads;
@@ -230,7 +239,9 @@ void Trainer::State::restore(const NoticeFn& notice) {
 }
 
 fs::path Trainer::State::save() {
-  Checkpoint out{at, state_of(*setup.net), {}, optimizer.state()};
+  Checkpoint out{at, state_of(*setup.net), {}, optimizer.state(), {}};
+  if (t_sampler.has_state())
+    out.t_sampler = {{"history", t_sampler.history()}, {"counts", t_sampler.counts()}};
   {
     WithEma with(setup.net, ema);
     out.ema = state_of(*setup.net);
@@ -291,6 +302,23 @@ TrainPlan Trainer::plan() const {
   const TrainSetup& s = state_->setup;
   return plan_training(s.train, s.net->options(), parameter_count(*s.net), s.data->size(),
                        s.loader.height, s.loader.width, s.folder);
+}
+
+double Trainer::seconds_per_step(int64_t steps) {
+  State& s = *state_;
+  s.total = total_steps(s.train);
+  s.at.precision = resolve_precision(s.train.precision, s.device, {});
+  s.decide_plan({});
+  s.setup.net->train();
+  Loader loader(s.setup.data, s.setup.loader);
+  std::vector<double> seconds;
+  for (int64_t i = 0; i <= steps; ++i) {
+    const double start = now();
+    s.step(loader);
+    if (i > 0) seconds.push_back(now() - start);
+  }
+  std::sort(seconds.begin(), seconds.end());
+  return seconds[seconds.size() / 2];
 }
 
 TrainState Trainer::run(const TrainCallbacks& callbacks, const CancelToken& cancel, bool resume) {

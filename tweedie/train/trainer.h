@@ -53,10 +53,10 @@ struct TrainCallbacks {
   std::function<void(const TrainView&)> on_preview;  ///< every preview_every steps and at the end
 };
 
-/// L_simple with AdamW and EMA (DDPM Alg. 1). Everything random is a function of (seed, step) or
-/// (seed, image position), so a run that is killed anywhere and resumed ends with the same bits as
-/// one that is not, on the same device with the same number of threads. How convolutions are
-/// computed is stored too, and stays unless `tune` measures it anew.
+/// The objective's loss with AdamW and EMA (DDPM Alg. 1). Everything random is a function of (seed,
+/// step) or (seed, image position), so a run that is killed anywhere and resumed ends with the same
+/// bits as one that is not, on the same device with the same number of threads. How convolutions
+/// are computed is stored too, and stays unless `tune` measures it anew.
 class Trainer {
  public:
   /// Throws Error (user) where options, network, process and data do not fit each other.
@@ -64,6 +64,9 @@ class Trainer {
   ~Trainer();
 
   TrainPlan plan() const;
+  /// Seconds that one optimiser step takes here: the median of `steps` after one that warms up.
+  /// Writes nothing; the network is changed by them.
+  double seconds_per_step(int64_t steps = 3);
 
   /// Trains until the budget is spent and returns where it stands. `resume` continues from the
   /// newest checkpoint in the folder; without it a folder that holds checkpoints is refused. Throws

@@ -1,0 +1,178 @@
+// tweedie evaluate: how good a model is, in figures.
+#include <cmath>
+#include <filesystem>
+
+#include "cli.h"
+#include "tweedie/io/files.h"
+#include "tweedie/pipeline/chart.h"
+#include "tweedie/pipeline/evaluate.h"
+
+namespace tweedie::cli {
+namespace {
+
+struct EvaluateFlags {
+  std::string model, metrics = "bpd", plot, out, estimator = "closed", labels = "data";
+  EvaluateRequest request;
+  bool force = false;
+};
+
+Json numbers(const std::vector<double>& values) {
+  Json list = Json::array();
+  for (const double value : values) list.push_back(std::isfinite(value) ? Json(value) : Json());
+  return list;
+}
+
+Json json_of(const EvaluateResult& e) {
+  const Bpd& bpd = e.bpd;
+  Json json = {{"bpd", bpd.total},
+               {"bpd_stderr", bpd.image_stderr},
+               {"bpd_estimator_stderr", numbers({bpd.estimator_stderr})[0]},
+               {"bpd_prior", bpd.prior},
+               {"bpd_decoder", bpd.decoder},
+               {"bpd_vlb", numbers(bpd.vlb)},
+               {"bpd_draws", bpd.draws},
+               {"bpd_method", e.method},
+               {"timesteps", e.timesteps},
+               {"n", bpd.images},
+               {"t_per_image", bpd.t_per_image}};
+  if (bpd.variance_ratio.empty()) return json;
+  json["bpd_monte_carlo"] = bpd.monte_carlo_total;
+  json["variance_ratio"] = numbers(bpd.variance_ratio);
+  return json;
+}
+
+// The terms over t in ten parts, and what each adds.
+void print_table(const Bpd& bpd) {
+  const int64_t steps = static_cast<int64_t>(bpd.vlb.size());
+  print(fmt::format("{:>12}  {:>10}{}", "t", "bits/dim",
+                    bpd.variance_ratio.empty() ? "" : "  variance by one draw / closed form"));
+  for (int64_t part = 0; part < 10; ++part) {
+    const int64_t from = std::max<int64_t>(1, steps * part / 10), to = steps * (part + 1) / 10;
+    double sum = 0, mean = 0, ratio = 0;
+    int64_t drawn = 0, compared = 0;
+    for (int64_t k = from; k < to; ++k) {
+      if (std::isfinite(bpd.vlb[k])) mean += bpd.vlb[k], ++drawn;
+      if (bpd.variance_ratio.empty() || !std::isfinite(bpd.variance_ratio[k])) continue;
+      ratio += std::log(bpd.variance_ratio[k]), ++compared;
+    }
+    if (to <= from) continue;
+    sum = drawn ? mean / static_cast<double>(drawn) * static_cast<double>(to - from) : 0;
+    std::string line = fmt::format("{:>12}  {:>10.4f}", fmt::format("{}..{}", from + 1, to), sum);
+    if (compared) line += fmt::format("  {:.3g}", std::exp(ratio / static_cast<double>(compared)));
+    print(line);
+  }
+}
+
+void write_plot(const std::string& file, const EvaluateResult& e) {
+  Chart::Series terms{.name = "L_(t-1), and L_0 at t = 1"};
+  for (size_t k = 0; k < e.bpd.vlb.size(); ++k)
+    if (std::isfinite(e.bpd.vlb[k]))
+      terms.points.emplace_back(static_cast<double>(k + 1), e.bpd.vlb[k]);
+  Chart chart{.title = "Terms of the variational bound",
+              .x_label = "t",
+              .y_label = "bits/dim",
+              .log_y = true};
+  chart.series.push_back(terms);
+  write_chart(file, chart);
+}
+
+void evaluate(EvaluateFlags& flags) {
+  apply_common();
+  EvaluateRequest& request = flags.request;
+  for (const std::string& metric : CLI::detail::split(flags.metrics, ','))
+    if (metric != "bpd") fail_unknown("metric", metric, {"bpd"});
+  if (flags.estimator != "closed" && flags.estimator != "mc")
+    fail_unknown("estimator", flags.estimator, {"closed", "mc"});
+  if (flags.labels != "data" && flags.labels != "none")
+    fail_unknown("--labels", flags.labels, {"data", "none"});
+  request.bpd.monte_carlo = flags.estimator == "mc";
+  request.tell_labels = flags.labels == "data";
+  if (!flags.plot.empty()) {
+    require_chart(flags.plot);
+    require_free(flags.plot, flags.force);
+  }
+  if (!flags.out.empty()) require_free(flags.out, flags.force);
+
+  Model model = load_model(find_model(flags.model), common.device);
+  ProgressBar bar("evaluating");
+  const auto start = std::chrono::steady_clock::now();
+  const EvaluateResult e = evaluate_bpd(model, request, std::ref(bar), interrupts());
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  bar.finish();
+
+  const Bpd& bpd = e.bpd;
+  print(e.method);
+  print(fmt::format("L_T          {:.3g}", bpd.prior));
+  print_table(bpd);
+  print(fmt::format("L_0          {:.4f}", bpd.decoder));
+  print(
+      fmt::format("bits/dim     {:.4f}   standard error {:.4f} over {} images{}", bpd.total,
+                  bpd.image_stderr, bpd.images,
+                  std::isfinite(bpd.estimator_stderr)
+                      ? fmt::format(", of which the drawn t and noise {:.4f}", bpd.estimator_stderr)
+                      : ""));
+  if (!bpd.variance_ratio.empty()) print(fmt::format("by one draw  {:.4f}", bpd.monte_carlo_total));
+  Json json = json_of(e);
+  json["model"] = model.name;
+  json["seconds"] = seconds;
+  if (!flags.plot.empty()) {
+    write_plot(flags.plot, e);
+    print("wrote " + flags.plot);
+  }
+  if (!flags.out.empty()) {
+    write_json(flags.out, json);
+    print("wrote " + flags.out);
+  }
+  if (common.json) print_json(json);
+}
+
+}  // namespace
+
+void add_evaluate(CLI::App& app) {
+  CLI::App& verb = *app.add_subcommand("evaluate", "how good a model is, in figures");
+  auto flags = std::make_shared<EvaluateFlags>();
+  EvaluateRequest& request = flags->request;
+  verb.add_option("model", flags->model, "a model folder (ours or diffusers'), or a known name")
+      ->required();
+  verb.add_option(
+          "--data", request.data,
+          "images the model has not seen: a dataset spec (tweedie list data), its @test part")
+      ->required();
+  verb.add_option("--metrics", flags->metrics,
+                  "bpd: bits/dim by the variational bound, with its terms")
+      ->capture_default_str();
+  verb.add_option("--n", request.bpd.images, "images, the first so many; 0 is all")
+      ->capture_default_str();
+  verb.add_option("--t-per-image", request.bpd.t_per_image,
+                  "steps of the chain drawn for each image; even")
+      ->capture_default_str();
+  verb.add_flag("--exact", request.bpd.exact, "every step of the chain instead");
+  verb.add_option("--estimator", flags->estimator,
+                  "closed; mc: the KL terms by one draw each as well, and the variances' ratio")
+      ->capture_default_str();
+  verb.add_option("--steps", request.steps, "of a strided chain, which has a bound of its own");
+  verb.add_option("--spacing", request.spacing, "of that chain: leading, linspace or trailing");
+  verb.add_option("--variance", request.variance_type,
+                  "fixed_small, fixed_large, ...: over the folder's");
+  CLI::Option* clip = verb.add_flag_callback(
+      "--clip", [flags] { flags->request.clip_sample = true; },
+      "clip the estimate of x_0 to the data range, whatever the folder says");
+  verb.add_flag_callback(
+          "--no-clip", [flags] { flags->request.clip_sample = false; },
+          "neither clip nor threshold it")
+      ->excludes(clip);
+  verb.add_option("--labels", flags->labels, "data: the network is told each image's; none")
+      ->capture_default_str();
+  verb.add_flag("--tanh-decoder", request.tanh_decoder, "OpenAI's approximation in L_0");
+  verb.add_option("--seed", request.bpd.seed, "of t and noise")->capture_default_str();
+  verb.add_option("--batch", request.batch, "images at once: bounds the memory")
+      ->capture_default_str();
+  verb.add_option("--plot", flags->plot, "also draw the terms over t, a .png or .svg");
+  verb.add_option("--out", flags->out, "also write the JSON object there");
+  verb.add_flag("--force", flags->force, "replace what exists");
+  add_common(verb);
+  verb.callback([flags] { evaluate(*flags); });
+}
+
+}  // namespace tweedie::cli

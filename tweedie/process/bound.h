@@ -1,0 +1,55 @@
+// The variational bound on -ln p(x_0), term by term (DDPM Eq. 5): L_T, a KL divergence for each
+// step of the chain, and the decoder. Training minimises it, evaluation adds it up.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "tweedie/process/denoiser.h"
+#include "tweedie/process/discretised.h"
+
+namespace tweedie {
+
+/// What p(x_0|x_1) is.
+enum class Decoder {
+  kDiscretised,  ///< of 8-bit levels, DDPM Eq. 13: the bound is on a probability
+  kDiscretisedTanh,
+  kContinuous  ///< a Gaussian density: the bound is on a density
+};
+
+/// Along a chain of N levels, the papers' t = 1..N; all T of a process, or fewer: a strided chain
+/// has a bound of its own. Everything in float64 and bits a dimension, [N] one value an example.
+class VariationalBound {
+ public:
+  /// `levels`: noisiest first, the data last, as Process::levels gives them. Throws Error for an
+  /// unknown variance_type and for a chain that does not end at the data.
+  VariationalBound(std::vector<Level> levels, const std::string& variance_type,
+                   Decoder decoder = Decoder::kDiscretised);
+
+  int64_t size() const { return size_; }
+  /// What the network is told at step k: k = 0 is the step to the data. [N] float64.
+  const Tensor& timesteps() const { return timesteps_; }
+
+  /// L_T = KL(q(x_T|x_0) || p(x_T)): N(0,I), or N(0,sigma_T^2 I) where alpha_T = 1 (EDM).
+  Tensor prior(const Tensor& x0) const;
+  /// The term of the step from x_k, k [N] int64 in 0..size()-1, each example its own: the KL
+  /// divergence for k > 0, -ln p(x_0|x_1) at k = 0. `e` is what is believed at x_k; gradients flow
+  /// into e.x0 and e.log_variance. Throws Error where a learned variance is missing.
+  Tensor term(const Estimate& e, const Tensor& x0, const Tensor& k) const;
+  /// The log variance of p(x_(k-1)|x_k), of each scalar.
+  Tensor log_variance(const Estimate& e, const Tensor& x0, const Tensor& k) const;
+  /// The same KL by one draw x_(k-1) ~ q(x_(k-1)|x_k,x_0), z standard normal: ln q - ln p.
+  Tensor monte_carlo_term(const Estimate& e, const Tensor& x0, const Tensor& k,
+                          const Tensor& z) const;
+
+ private:
+  Tensor decoder_term(const Estimate& e, const Tensor& x0, const Tensor& log_variance) const;
+
+  int64_t size_;
+  std::string variance_type_;
+  Decoder decoder_;
+  Level noisiest_;
+  Tensor timesteps_;                       // [N]
+  Tensor c0_, log_beta_, log_beta_tilde_;  // [N] float64 on the CPU, by k
+};
+
+}  // namespace tweedie
