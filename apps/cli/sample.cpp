@@ -3,6 +3,7 @@
 #include <set>
 
 #include "cli.h"
+#include "compare_samplers.h"
 #include "profiling.h"
 #include "tweedie/core/heap.h"
 #include "tweedie/data/loader.h"
@@ -19,7 +20,7 @@ namespace tweedie::cli {
 namespace {
 
 struct SampleFlags {
-  std::string model, out, noise, save_tensor, animate, classes;
+  std::string model, out, noise, save_tensor, animate, classes, compare;
   GenerateRequest request;
   int64_t columns = 0, every = 0;
   bool force = false, tune = false, profile = false;
@@ -45,9 +46,11 @@ void read_classes(const Model& model, const std::string& list, GenerateRequest& 
 // What each picture says about itself.
 ImageText description(const Model& model, const GenerateRequest& request, const Plan& plan,
                       int64_t image = -1) {
-  Json json = {{"model", model.name},  {"sampler", plan.sampler}, {"steps", plan.steps},
-               {"seed", request.seed}, {"n", request.n},          {"version", TWEEDIE_VERSION}};
-  if (plan.sampler == "ddim") json["eta"] = plan.options.eta;
+  Json json = description_of(plan);
+  json.update({{"model", model.name},
+               {"seed", request.seed},
+               {"n", request.n},
+               {"version", TWEEDIE_VERSION}});
   if (image >= 0) json["image"] = image;
   if (image >= 0 && !plan.classes.empty()) json["class"] = class_name(model, plan.classes[image]);
   if (request.noise_init.defined()) json["noise"] = "from a file";
@@ -107,6 +110,12 @@ void sample(SampleFlags& flags) {
     fail("--out {}: unknown extension {}; known: .png, .jpg, .jpeg, .webp, or a folder without one",
          flags.out, extension.string());
   if (flags.out.empty() && flags.save_tensor.empty()) flags.out = "samples.png";
+  if (!flags.compare.empty() &&
+      (to_folder || !flags.save_tensor.empty() || way_wanted(flags) || flags.profile || flags.tune))
+    fail(
+        "--compare {}: makes one picture; without a folder for --out, --save-tensor, --every, "
+        "--animate, --profile and --tune",
+        flags.compare);
   std::string way_file;
   if (flags.every > 0) {
     const fs::path base = flags.out.empty() ? "samples.png" : flags.out;
@@ -118,12 +127,16 @@ void sample(SampleFlags& flags) {
 
   Model model = load_model(find_model(flags.model), common.device);
   if (!flags.classes.empty()) read_classes(model, flags.classes, request);
-  const Plan planned = plan(model, request);
   const bool pictures = !flags.out.empty() || way_wanted(flags);
   if (const int64_t channels = model.options().in_channels;
       pictures && channels != 1 && channels != 3)
     fail("{} has {} channels, which is no picture: --save-tensor without --out saves the numbers",
          model.name, channels);
+  if (!flags.compare.empty()) {
+    require_free(flags.out, flags.force);
+    return compare_samplers(model, request, flags.compare, flags.out, flags.columns);
+  }
+  const Plan planned = plan(model, request);
   check_outputs({flags.out, flags.save_tensor, flags.animate, way_file}, to_folder, flags.force);
   std::optional<NetworkPlan> tuned;
   if (flags.tune) {
@@ -195,9 +208,8 @@ void sample(SampleFlags& flags) {
   for (const std::string& file : to_folder ? std::vector<std::string>{flags.out} : files)
     print("wrote " + file);
   if (common.json) {
-    Json json = {{"n", finished},          {"seed", request.seed}, {"sampler", planned.sampler},
-                 {"steps", planned.steps}, {"nfe", planned.nfe},   {"seconds", seconds},
-                 {"files", files}};
+    Json json = description_of(planned);
+    json.update({{"n", finished}, {"seed", request.seed}, {"seconds", seconds}, {"files", files}});
     if (tuned) json["plan"] = to_json(*tuned);
     profiling.add_to(json);
     print_json(json);
@@ -206,6 +218,61 @@ void sample(SampleFlags& flags) {
     throw Error(Error::Kind::kInterrupted, files.empty()
                                                ? "interrupted; no image was finished"
                                                : "interrupted; the finished images are kept");
+}
+
+}  // namespace
+
+namespace {
+
+void add_clipping_flags(CLI::App& verb, const std::shared_ptr<SampleFlags>& flags) {
+  CLI::Option* clip = verb.add_flag_callback(
+      "--clip", [flags] { flags->request.clip_sample = true; },
+      "clip the estimate of x_0 to the data range, whatever the folder says");
+  verb.add_flag_callback(
+          "--no-clip", [flags] { flags->request.clip_sample = false; },
+          "neither clip nor threshold it")
+      ->excludes(clip);
+  verb.add_option("--dynamic-threshold", flags->request.dynamic_threshold,
+                  "scale it until this share of |x_0|, such as 0.995, lies within 1 (Imagen)");
+  verb.add_option("--clip-eps",
+                  "rederive: eps again from the clipped x_0; keep: as the network said")
+      ->check(CLI::IsMember({"keep", "rederive"}))
+      ->each([flags](const std::string& way) { flags->request.rederive_eps = way == "rederive"; });
+}
+
+void add_sampler_flags(CLI::App& verb, const std::shared_ptr<SampleFlags>& flags) {
+  GenerateRequest& request = flags->request;
+  CLI::Option* sampler = verb.add_option("--sampler", request.sampler,
+                                         "see tweedie list samplers; default: the model's own");
+  CLI::Option* steps = verb.add_option("--steps", request.steps, "steps along the way");
+  verb.add_option(
+      "--spacing", request.spacing,
+      fmt::format("{}; or a respacing: 250, 10,15,20, ddim50", fmt::join(spacing_names(), ", ")));
+  verb.add_option("--timesteps", request.timesteps, "a list of one's own, falling: 999,500,0")
+      ->delimiter(',');
+  verb.add_option("--steps-offset", request.steps_offset, "added to leading timesteps");
+  verb.add_option("--rho", request.rho, "how much karras crowds near the data; 7 by default");
+  verb.add_option("--eta", request.eta, "ddim: 0 deterministic .. 1 ancestral");
+  verb.add_option("--variance", request.variance_type,
+                  "fixed_small, fixed_large, ...: ddpm's step variance");
+  verb.add_option("--order", request.order, "unipc, deis: 1..3; ipndm: 1..4");
+  verb.add_option("--solver-type", request.solver_type,
+                  "unipc: bh1, bh2; dpmpp: midpoint, heun (the integral exact)");
+  verb.add_flag_callback(
+      "--no-corrector", [flags] { flags->request.corrector = false; },
+      "unipc: without the correction of each step by the next");
+  verb.add_option("--basis", request.basis, "deis: t, rho or log_rho");
+  verb.add_option("--s-churn", request.s_churn, "edm: how much noise is renewed, over all steps");
+  verb.add_option("--s-min", request.s_min, "edm: none below this sigma/alpha");
+  verb.add_option("--s-max", request.s_max, "edm: none above this sigma/alpha");
+  verb.add_option("--s-noise", request.s_noise, "edm: scale of the renewed noise");
+  verb.add_option("--scheduler-rules", request.rules,
+                  "paper; or diffusers, its contradictions included (docs/samplers.md)");
+  verb.add_option("--compare", flags->compare,
+                  "the same seeds by several samplers, a row each: ddim:50,unipc:10,heun:18")
+      ->excludes(sampler)
+      ->excludes(steps);
+  add_clipping_flags(verb, flags);
 }
 
 }  // namespace
@@ -224,25 +291,7 @@ void add_sample(CLI::App& app) {
   verb.add_option("--class", flags->classes,
                   "index, name or none: one for all images, or a list A,B,... of n")
       ->check([](const std::string& list) { return list.empty() ? "empty" : ""; });
-  verb.add_option("--sampler", request.sampler,
-                  "see tweedie list samplers; default: the model's own");
-  verb.add_option("--steps", request.steps, "network evaluations along the way");
-  verb.add_option("--eta", request.eta, "ddim: 0 deterministic .. 1 ancestral");
-  verb.add_option("--spacing", request.spacing, "leading, linspace or trailing timesteps");
-  verb.add_option("--steps-offset", request.steps_offset, "added to leading timesteps");
-  verb.add_option("--variance", request.variance_type,
-                  "fixed_small, fixed_large, ...: ddpm's step variance");
-  CLI::Option* clip = verb.add_flag_callback(
-      "--clip", [flags] { flags->request.clip_sample = true; },
-      "clip the estimate of x_0 to the data range, whatever the folder says");
-  verb.add_flag_callback(
-          "--no-clip", [flags] { flags->request.clip_sample = false; },
-          "neither clip nor threshold it")
-      ->excludes(clip);
-  verb.add_option("--clip-eps",
-                  "rederive: eps again from the clipped x_0; keep: as the network said")
-      ->check(CLI::IsMember({"keep", "rederive"}))
-      ->each([flags](const std::string& way) { flags->request.rederive_eps = way == "rederive"; });
+  add_sampler_flags(verb, flags);
   verb.add_option("--batch", request.batch, "images at once: bounds the memory")
       ->capture_default_str();
   verb.add_option("--columns", flags->columns, "of the grid")->check(CLI::Range(1, 1000));

@@ -86,6 +86,42 @@ TEST_F(BadInput, Flags) {
   expect("plot noising plain --out a.png --device tpu", {"'tpu'"});
 }
 
+TEST_F(BadInput, SamplerFlags) {
+  expect("sample plain --spacing karas", {"'karas'", "did you mean karras?"});
+  expect("sample plain --spacing 2000", {"2000", "1000"});
+  expect("sample plain --spacing ddim51", {"ddim51", "no stride"});
+  expect("sample plain --spacing 10,,5", {"10,,5"});
+  expect("sample plain --spacing 250 --steps 50", {"--steps 50", "250"});
+  expect("sample plain --timesteps 5,7", {"must fall", "7 follows 5"});
+  expect("sample plain --timesteps 1000", {"1000", "0..999"});
+  expect("sample plain --timesteps 9,x", {"--timesteps"});
+  expect("sample plain --timesteps 9,5 --spacing karras", {"--timesteps", "karras"});
+  expect("sample plain --timesteps 9,5 --steps-offset 1", {"--steps-offset 1"});
+  expect("sample plain --rho 5", {"--rho 5", "karras", "leading"});
+  expect("sample plain --spacing karras --rho 0", {"rho", "0"});
+  expect("sample plain --sampler unipc --order 4", {"order", "4", "1..3"});
+  expect("sample plain --sampler ipndm --order 9", {"order", "9"});
+  expect("sample plain --order 2", {"--order", "ddim", "unipc"});
+  expect("sample plain --sampler unipc --solver-type heun", {"heun", "bh1"});
+  expect("sample plain --sampler dpmpp_2m --solver-type bh3", {"bh3", "bh2"});
+  expect("sample plain --sampler heun --no-corrector", {"--no-corrector", "unipc"});
+  expect("sample plain --sampler deis --basis sigma", {"sigma", "log_rho"});
+  expect("sample plain --sampler heun --s-churn 5", {"--s-churn", "edm"});
+  expect("sample plain --sampler edm --s-churn -1", {"s_churn", "-1"});
+  expect("sample plain --dynamic-threshold 1.5", {"dynamic_thresholding_ratio", "1.5"});
+  expect("sample plain --dynamic-threshold 0.9 --no-clip", {"--dynamic-threshold", "--no-clip"});
+  expect("sample plain --scheduler-rules papers", {"'papers'", "did you mean paper?"});
+  expect("sample plain --scheduler-rules diffusers --sampler edm", {"diffusers", "edm"});
+  expect("sample plain --scheduler-rules diffusers --spacing 250", {"250", "DDIMScheduler"});
+  expect("sample plain --scheduler-rules diffusers --sampler pndm --steps 3", {"pndm", "4"});
+  expect("sample plain --compare dimm:5", {"'dimm'", "did you mean ddim?"});
+  expect("sample plain --compare ddim:x", {"ddim:x", "sampler:steps"});
+  expect("sample plain --compare ddim:5 --sampler heun", {"--compare", "--sampler"});
+  expect("sample plain --compare ddim:5,heun:5 --eta 1", {"--eta", "heun"});
+  expect("sample plain --compare ddim:5 --save-tensor t.safetensors", {"--compare", "picture"});
+  expect("sample plain --compare ddim:5 --out exists.png", {"exists.png", "--force"});
+}
+
 TEST_F(BadInput, Classes) {
   expect("sample plain --class 1", {"--class 1", "unconditional"});
   expect("sample classes --class 3", {"--class 3", "0..2"});

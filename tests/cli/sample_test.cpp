@@ -67,6 +67,51 @@ TEST_F(SampleCommand, WritesAFolderAStripAnAnimationAndTensors) {
   EXPECT_TRUE(at::equal(tensors.at("samples"), tensors.at("raw").clamp(-1, 1)));
 }
 
+TEST_F(SampleCommand, ComparesSamplersOnTheSameSeeds) {
+  const Outcome outcome = tweedie(
+      "sample m --n 3 --seed 4 --class 1 --compare ddim:4,unipc:3,heun --scheduler-rules diffusers "
+      "--out c.png --json --quiet");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const Json json = Json::parse(outcome.out);
+  ASSERT_EQ(json["compare"].size(), 3u);
+  EXPECT_EQ(json["compare"][0]["sampler"], "ddim");
+  EXPECT_EQ(json["compare"][1]["nfe"], 3);
+  EXPECT_EQ(json["compare"][2]["nfe"], 99) << "50 steps unless said, two calls each but the last";
+  for (const Json& one : json["compare"]) {
+    EXPECT_EQ(one["scheduler_rules"], "diffusers");
+    EXPECT_GT(one["seconds"], 0);
+  }
+  EXPECT_EQ(json["files"], Json::array({"c.png"}));
+  const Image picture = read_image(scratch / "c.png");
+  EXPECT_GT(picture.width, 3 * 8 + 4 * 2 + 40) << "three images, and the label";
+  EXPECT_GE(picture.height, 3 * 40) << "three rows as high as their labels";
+  // Dark words on white to the left of the first row.
+  uint8_t darkest = 255;
+  for (int y = 0; y < 40; ++y)
+    for (int x = 0; x < 40; ++x)
+      darkest = std::min(darkest, picture.pixels[static_cast<size_t>(y * picture.width + x)]);
+  EXPECT_LT(darkest, 128);
+}
+
+TEST_F(SampleCommand, TheRulesAreRecorded) {
+  const auto json = [&](const std::string& flags) {
+    const Outcome outcome = tweedie("sample m --n 1 --force --json --quiet " + flags);
+    EXPECT_EQ(outcome.code, 0) << outcome.err;
+    return Json::parse(outcome.out);
+  };
+  EXPECT_EQ(json("--steps 2")["scheduler_rules"], "paper");
+  const Json unipc = json("--sampler unipc --order 3 --steps 5 --scheduler-rules diffusers");
+  EXPECT_EQ(unipc["scheduler_rules"], "diffusers");
+  EXPECT_EQ(unipc["order"], 3);
+  EXPECT_EQ(unipc["spacing"], "leading");
+  EXPECT_EQ(json("--spacing 2,3")["steps"], 5);
+  EXPECT_EQ(json("--timesteps 999,500,0")["timesteps"], Json::array({999, 500, 0}));
+  bool told = false;
+  for (const auto& [key, value] : read_png_text(scratch / "samples.png"))
+    told |= key == "tweedie" && Json::parse(value)["scheduler_rules"] == "paper";
+  EXPECT_TRUE(told);
+}
+
 TEST_F(SampleCommand, TheFolderDecidesAboutClippingUnlessAFlagDoes) {
   const auto largest = [&](const std::string& flags) {
     const Outcome outcome =

@@ -141,6 +141,29 @@ TEST_F(Generate, RefusesAFlagThatWouldChangeNothing) {
   refused({.spacing = "linspace", .steps_offset = 1}, "--steps-offset 1");
 }
 
+TEST_F(Generate, AFolderSavedForASolverPicksItItsGridAndItsOrder) {
+  std::filesystem::remove(scratch / "plain/tweedie.json");
+  const auto planned = [&](const std::string& config, const GenerateRequest& request = {}) {
+    scratch.write("plain/scheduler/scheduler_config.json", config);
+    return plan(load_model(scratch / "plain"), request);
+  };
+  const Plan unipc = planned(
+      R"({"_class_name": "UniPCMultistepScheduler", "solver_order": 3, "use_karras_sigmas": true})");
+  EXPECT_EQ(unipc.sampler, "unipc");
+  EXPECT_EQ(unipc.options.order, 3);
+  EXPECT_EQ(unipc.grid.spacing, "karras");
+  EXPECT_FALSE(unipc.process.clip_sample);
+  // As Python writes it, infinity and all.
+  const Plan sde = planned(R"({"_class_name": "DPMSolverMultistepScheduler", "variance_type": null,
+      "algorithm_type": "sde-dpmsolver++", "lambda_min_clipped": -Infinity, "sigma_min": null})");
+  EXPECT_EQ(sde.sampler, "dpmpp_2m_sde");
+  EXPECT_EQ(
+      planned(R"({"_class_name": "EulerDiscreteScheduler"})", {.spacing = "trailing"}).grid.spacing,
+      "trailing");
+  EXPECT_TRUE(
+      contains(message_of([&] { planned(R"({"_class_name": "LCMScheduler"})"); }), "LCMScheduler"));
+}
+
 TEST_F(Generate, NoiseThatIsTooShortIsFoundBeforeTheWork) {
   const Model model = load_model(scratch / "plain");
   const Tensor init = at::zeros({2, 1, 8, 8});

@@ -26,10 +26,11 @@ Tensor gentle_network(const Tensor& x, const Tensor& t) {
 class EverySampler : public ::testing::TestWithParam<SamplerInfo> {
  protected:
   Tensor sample(const Tensor& x, Noise& noise, const StepFn& on_step = {}, double eta = 1) const {
-    return GetParam().run(process.denoiser(gentle_network), x, process.levels(12), {.eta = eta},
+    return GetParam().run(process.denoiser(gentle_network), x, grid, {.eta = eta, .s_churn = 4},
                           noise, on_step);
   }
   const Process process{ProcessOptions{}};
+  const Grid grid = make_grid(process, {.steps = 12});
 };
 INSTANTIATE_TEST_SUITE_P(Samplers, EverySampler, ::testing::ValuesIn(samplers()),
                          [](const auto& info) { return std::string(info.param.name); });
@@ -83,8 +84,8 @@ TEST_P(EverySampler, StopsWhereXIsNoLongerFinite) {
       return Estimate{x0, x0, {}};
     };
     return message_of([&] {
-      GetParam().run(denoise, at::ones({1, 1, 1, 1}), process.levels_at({950, 800, 700}), {}, noise,
-                     {});
+      GetParam().run(denoise, at::ones({1, 1, 1, 1}),
+                     make_grid(process, {.timesteps = {950, 800, 700}}), {}, noise, {});
     });
   };
   // Step 2 meets it; one that looks ahead does in step 1.
@@ -101,7 +102,7 @@ TEST_P(EverySampler, StopsWhereXIsNoLongerFinite) {
 
 TEST_P(EverySampler, AsksForTheDrawsItNeedsAndNoMore) {
   const Tensor start = SeededNoise(1, 0, {1, 1, 4, 4}).init();
-  const int64_t needs = cost_of(GetParam(), process.levels(12), {.eta = 1}).draws;
+  const int64_t needs = cost_of(GetParam(), grid, {.eta = 1, .s_churn = 4}).draws;
   ReplayedNoise enough(start, at::zeros({needs, 1, 1, 4, 4}));
   EXPECT_NO_THROW(sample(start, enough));
   if (needs == 0) return;  // deterministic
@@ -123,19 +124,48 @@ TEST_P(EverySampler, SaysWhatItIs) {
 }
 
 TEST(Samplers, AreFoundByNameOrRefusedWithTheNames) {
-  EXPECT_EQ(message_of([] { find_sampler("dimm"); }),
-            "unknown sampler 'dimm'; did you mean ddim? known: ddpm, ddim");
+  EXPECT_TRUE(contains(message_of([] { find_sampler("dimm"); }),
+                       "unknown sampler 'dimm'; did you mean ddim? known: ddpm, ddim, euler, "));
 }
 
 TEST(Samplers, CostIsCounted) {
-  const std::vector<Level> levels = Process{ProcessOptions{}}.levels(12);
-  const auto cost = [&](const char* name, double eta) {
-    const SamplerCost c = cost_of(find_sampler(name), levels, {.eta = eta});
+  const Grid grid = make_grid(Process{ProcessOptions{}}, {.steps = 12});
+  const auto cost = [&](const char* name, double eta = 0, double s_churn = 0) {
+    const SamplerCost c =
+        cost_of(find_sampler(name), grid, {.eta = eta, .s_churn = s_churn, .s_min = 1});
     return std::pair(c.calls, c.draws);
   };
+  for (const char* once : {"euler", "dpmpp_2m", "dpmpp_3m", "unipc", "ipndm", "deis"})
+    EXPECT_EQ(cost(once), std::pair(int64_t{12}, int64_t{0})) << once;
+  for (const char* noisy : {"euler_a", "dpmpp_2m_sde"})
+    EXPECT_EQ(cost(noisy), std::pair(int64_t{12}, int64_t{12})) << noisy;
+  for (const char* twice : {"heun", "dpm2", "edm"})  // the last step is Euler's
+    EXPECT_EQ(cost(twice), std::pair(int64_t{23}, int64_t{0})) << twice;
+  EXPECT_EQ(cost("pndm"), std::pair(int64_t{21}, int64_t{0}));  // three steps of four
+  int64_t churned = 0;                                          // edm draws where r >= s_min
+  for (int64_t i = 0; i < 12; ++i) churned += noise_ratio(grid.levels[i]) >= 1;
+  EXPECT_EQ(cost("edm", 0, 4), std::pair(int64_t{23}, churned));
   EXPECT_EQ(cost("ddpm", 0), std::pair(int64_t{12}, int64_t{11}));  // none on the step to the data
   EXPECT_EQ(cost("ddim", 0), std::pair(int64_t{12}, int64_t{0}));
   EXPECT_EQ(cost("ddim", 1), std::pair(int64_t{12}, int64_t{12}));
+}
+
+TEST(Samplers, SayWhenTheyNeedWhatLiesBetweenTheLevels) {
+  const std::vector<Level> levels = Process{ProcessOptions{}}.levels(12);
+  for (const char* name : {"dpm2", "pndm", "deis"})
+    EXPECT_TRUE(contains(message_of([&] { cost_of(find_sampler(name), levels, {}); }),
+                         fmt::format("[{}] goes between the levels", name)));
+}
+
+TEST(Samplers, RefuseOptionsThatTheyDoNotHave) {
+  const Grid grid = make_grid(Process{ProcessOptions{}}, {.steps = 12});
+  const auto fault = [&](const char* name, const SamplerOptions& options) {
+    return message_of([&] { cost_of(find_sampler(name), grid, options); });
+  };
+  EXPECT_EQ(fault("unipc", {.order = 4}), "[unipc] order: 4 is outside 1..3");
+  EXPECT_EQ(fault("ipndm", {.order = 0}), "[ipndm] order: 0 is outside 1..4");
+  EXPECT_TRUE(contains(fault("unipc", {.solver_type = "heun"}), "known: bh1, bh2"));
+  EXPECT_TRUE(contains(fault("dpmpp_2m", {.solver_type = "bh1"}), "known: midpoint, heun"));
 }
 
 TEST(Samplers, SayWhichOptionsTheyHeed) {

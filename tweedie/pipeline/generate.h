@@ -28,8 +28,16 @@ struct GenerateRequest {
   std::optional<double> eta = {};
   std::optional<std::string> spacing = {}, variance_type = {};
   std::optional<int64_t> steps_offset = {};
+  std::vector<int64_t> timesteps = {};  ///< falling; in place of steps and a spacing
+  std::optional<double> rho = {};       ///< of karras
   std::optional<bool> clip_sample = {};
+  std::optional<double> dynamic_threshold = {};  ///< the quantile of |x0| that becomes 1 (Imagen)
   std::optional<bool> rederive_eps = {};  ///< true is OpenAI's way: eps again from the clipped x0
+  std::optional<int64_t> order = {};
+  std::optional<std::string> solver_type = {}, basis = {};
+  std::optional<bool> corrector = {};
+  std::optional<double> s_churn = {}, s_min = {}, s_max = {}, s_noise = {};
+  std::string rules = "paper";  ///< or diffusers: docs/samplers.md
   // Noise brought along: init [N,C,H,W], steps [S,N,C,H,W]; undefined draws it from the seed.
   at::Tensor noise_init = {}, noise_steps = {};
 };
@@ -42,10 +50,15 @@ struct Plan {
   bool recommended = false;  ///< sampler and steps came from tweedie.json
   SamplerOptions options;
   ProcessOptions process;
+  GridOptions grid;
   std::vector<int64_t> classes;  ///< n entries, or empty
   std::vector<std::string>
       notes;  ///< what the user should know: which classes are drawn, a poor choice
 };
+
+/// Sampler, steps, calls, spacing, rules and the options that the sampler heeds, as they are
+/// printed and stored with the images.
+Json description_of(const Plan& plan);
 
 /// Decides and checks everything before any work. Throws Error (user) naming the value and the
 /// choices.

@@ -1,6 +1,7 @@
 #include "tweedie/pipeline/model_folder.h"
 
 #include "tweedie/io/files.h"
+#include "tweedie/io/json.h"
 #include "tweedie/nn/state.h"
 #include "tweedie/process/config_json.h"
 
@@ -25,6 +26,16 @@ auto naming(const fs::path& file, Read&& read) {
   } catch (const Json::exception&) {
     fail("{}: a value is not of the kind that belongs there", file.string());
   }
+}
+
+// Python writes an infinite number as a word that JSON does not have (DPM-Solver's
+// lambda_min_clipped): null here, no limit.
+Json read_scheduler(const fs::path& file) {
+  static constexpr std::string_view kWord = "-Infinity";
+  std::string text = read_file(file);
+  for (size_t at = text.find(kWord); at != std::string::npos; at = text.find(kWord, at))
+    text.replace(at, kWord.size(), "null");
+  return parse_json<Json>(text, file.string());
 }
 
 // What tweedie.json says of the classes must fit the network.
@@ -100,7 +111,7 @@ Model load_model(const fs::path& folder, const std::string& device) {
 
   const fs::path scheduler_file = component(folder, "scheduler") / "scheduler_config.json";
   if (!fs::exists(scheduler_file)) fail("{}: no such file", scheduler_file.string());
-  model.scheduler = read_json(scheduler_file);
+  model.scheduler = read_scheduler(scheduler_file);
   naming(scheduler_file, [&] {
     model.scheduler_class = model.scheduler.value("_class_name", "DDPMScheduler");
     return 0;

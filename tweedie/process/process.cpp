@@ -152,10 +152,14 @@ std::vector<Level> Process::levels_at(const std::vector<int64_t>& timesteps) con
     levels.push_back(schedule_.level(t));
     require_signal(levels.back());
   }
+  levels.push_back(end());
+  return levels;
+}
+
+Level Process::end() const {
   Level end = schedule_.level(options_.set_alpha_to_one ? -1 : 0);
   end.t = -1;
-  levels.push_back(end);
-  return levels;
+  return end;
 }
 
 Denoiser Process::denoiser(std::function<Tensor(const Tensor& x, const Tensor& t)> network) const {

@@ -51,6 +51,8 @@ class Process {
                             std::optional<int64_t> offset = {}) const;
   /// The same along timesteps of one's own, strictly falling.
   std::vector<Level> levels_at(const std::vector<int64_t>& timesteps) const;
+  /// Where a way ends: the data, or the level of t = 0 if set_alpha_to_one is false.
+  Level end() const;
 
   /// A sampler that begins at this level does so with this multiple of standard normal noise: 1 on
   /// the vp path, else sigma.

@@ -1,11 +1,11 @@
 // Ancestral sampling, DDPM Alg. 2. Draws noise once a step and none at the last, which ends at the
-// data.
+// data; by diffusers' rules one there too, with fixed_large, if that step is not from t = 0.
 #include <ATen/ATen.h>
 
 #include <cmath>
 
 #include "tweedie/process/posterior.h"
-#include "tweedie/samplers/sampler.h"
+#include "tweedie/samplers/walk.h"
 
 namespace tweedie {
 namespace {
@@ -29,23 +29,22 @@ Tensor step_std(const std::string& type, const Estimate& e, const Level& at, con
 
 }  // namespace
 
-Tensor ddpm(const Denoiser& denoise, Tensor x, const std::vector<Level>& levels,
-            const SamplerOptions& options, Noise& noise, const StepFn& on_step) {
-  const int64_t total = static_cast<int64_t>(levels.size()) - 1;
-  for (int64_t i = 0; i < total; ++i) {
-    const bool last = i + 1 == total;
-    const Level at = levels[i], next = last ? Level{} : levels[i + 1];
-    const Estimate e = denoise(x, at);
-    const Posterior q = posterior(at, next);
-    x = q.c0 * e.x0 + q.c1 * x;  // DDPM Eq. 7
-    if (!last) {
-      const Tensor z = noise.draw().to(x.options());
-      x = x + step_std(options.variance_type, e, at, next) * z;  // DDPM Alg. 2
-    }
-    require_finite(x, "ddpm", i + 1, at);
-    if (on_step) on_step(i + 1, total, x, e.x0);
-  }
-  return x;
+Tensor ddpm(const Denoiser& denoise, Tensor x, const Grid& grid, const SamplerOptions& options,
+            Noise& noise, const StepFn& on_step) {
+  const int64_t last = grid.steps() - 1;
+  const bool noisy_end = options.diffusers() && options.variance_type.starts_with("fixed_large");
+  return walk("ddpm", x, grid, on_step,
+              [&](const Tensor& x, int64_t i, const Level& at, const Level& landing) {
+                const Level next = i == last ? Level{} : landing;
+                const Estimate e = denoise(x, at);
+                const Posterior q = posterior(at, next);
+                Tensor to = q.c0 * e.x0 + q.c1 * x;  // DDPM Eq. 7
+                if (i < last || (noisy_end && at.t > 0)) {
+                  const Tensor z = noise.draw().to(x.options());
+                  to = to + step_std(options.variance_type, e, at, next) * z;  // DDPM Alg. 2
+                }
+                return Step{to, e.x0};
+              });
 }
 
 }  // namespace tweedie

@@ -17,8 +17,7 @@ bool SamplerInfo::heeds(std::string_view field) const {
   return fmt::format(" {} ", reads).find(fmt::format(" {} ", field)) != std::string::npos;
 }
 
-SamplerCost cost_of(const SamplerInfo& sampler, const std::vector<Level>& levels,
-                    const SamplerOptions& options) {
+SamplerCost cost_of(const SamplerInfo& sampler, const Grid& grid, const SamplerOptions& options) {
   struct Counted : Noise {
     Tensor init() override { return at::zeros({1, 1, 1, 1}); }
     Tensor draw() override { return ++draws, init(); }
@@ -29,18 +28,21 @@ SamplerCost cost_of(const SamplerInfo& sampler, const std::vector<Level>& levels
     ++cost.calls;
     return Estimate{x, x, at::zeros_like(x)};
   };
-  sampler.run(denoise, noise.init(), levels, options, noise, {});
+  sampler.run(denoise, noise.init(), grid, options, noise, {});
   cost.draws = noise.draws;
   return cost;
 }
 
-const SamplerInfo& find_sampler(const std::string& name) {
+std::vector<std::string> sampler_names() {
   std::vector<std::string> names;
-  for (const SamplerInfo& info : samplers()) {
+  for (const SamplerInfo& info : samplers()) names.push_back(info.name);
+  return names;
+}
+
+const SamplerInfo& find_sampler(const std::string& name) {
+  for (const SamplerInfo& info : samplers())
     if (name == info.name) return info;
-    names.push_back(info.name);
-  }
-  fail_unknown("sampler", name, names);
+  fail_unknown("sampler", name, sampler_names());
 }
 
 std::string advice(const std::string& sampler, const std::vector<Level>& levels,

@@ -1,0 +1,12 @@
+// tweedie sample --compare.
+#pragma once
+#include "tweedie/pipeline/generate.h"
+
+namespace tweedie::cli {
+
+/// Draws the request's images by each of `list` ("ddim:50,unipc:10": sampler:steps, the steps may
+/// be left out) and writes them to `out`, a labelled row a sampler, with the time each took.
+void compare_samplers(Model& model, GenerateRequest request, const std::string& list,
+                      const std::string& out, int64_t columns);
+
+}  // namespace tweedie::cli

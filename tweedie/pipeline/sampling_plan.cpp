@@ -1,0 +1,185 @@
+// Decides and checks a request before any work.
+#include <fmt/ranges.h>
+
+#include "tweedie/pipeline/generate.h"
+#include "tweedie/process/timesteps.h"
+#include "tweedie/samplers/scheduler.h"
+
+namespace tweedie {
+namespace {
+
+void check_noise(const GenerateRequest& request, const Model& model, int64_t draws) {
+  if (request.noise_steps.defined() && !request.noise_init.defined())
+    fail("[noise] 'steps' without 'init': the noise to begin with is missing");
+  const std::vector<int64_t> wanted = {request.n, model.options().in_channels, model.height,
+                                       model.width};
+  const auto shape = [](const Tensor& t) { return fmt::format("[{}]", fmt::join(t.sizes(), ",")); };
+  if (request.noise_init.defined() && request.noise_init.sizes() != wanted)
+    fail("[noise] 'init' has the shape {}: expected [{}]", shape(request.noise_init),
+         fmt::join(wanted, ","));
+  if (!request.noise_steps.defined()) {
+    if (request.noise_init.defined() && draws > 0)
+      fail("[noise] 'steps' is missing: this run draws noise {} times on its way", draws);
+    return;
+  }
+  if (request.noise_steps.dim() != 5 ||
+      request.noise_steps.sizes().slice(1) != at::IntArrayRef(wanted))
+    fail("[noise] 'steps' has the shape {}: expected [S,{}]", shape(request.noise_steps),
+         fmt::join(wanted, ","));
+  if (request.noise_steps.size(0) < draws)
+    fail("[noise] 'steps' holds {} draws: this run needs {}", request.noise_steps.size(0), draws);
+}
+
+// A flag that would change nothing is a mistake.
+void check_heeded(const SamplerInfo& sampler, const char* flag, const char* field, bool given) {
+  if (!given || sampler.heeds(field)) return;
+  std::vector<std::string> others;
+  for (const SamplerInfo& info : samplers())
+    if (info.heeds(field)) others.push_back(info.name);
+  fail("{}: the sampler {} does not heed it; those that do: {}", flag, sampler.name,
+       fmt::join(others, ", "));
+}
+
+// Sets `field` of the sampler's options where the request has a value for it.
+template <class Value, class Field>
+void override_field(const SamplerInfo& sampler, const char* flag, const char* name,
+                    const std::optional<Value>& given, Field& field) {
+  check_heeded(sampler, flag, name, given.has_value());
+  if (given) field = *given;
+}
+
+SamplerOptions options_for(const GenerateRequest& request, const SamplerInfo& sampler,
+                           SamplerOptions options) {
+  override_field(sampler, "--eta", "eta", request.eta, options.eta);
+  override_field(sampler, "--clip-eps", "rederive_eps", request.rederive_eps, options.rederive_eps);
+  override_field(sampler, "--variance", "variance_type", request.variance_type,
+                 options.variance_type);
+  override_field(sampler, "--order", "order", request.order, options.order);
+  override_field(sampler, "--solver-type", "solver_type", request.solver_type, options.solver_type);
+  override_field(sampler, "--no-corrector", "corrector", request.corrector, options.corrector);
+  override_field(sampler, "--basis", "basis", request.basis, options.basis);
+  override_field(sampler, "--s-churn", "s_churn", request.s_churn, options.s_churn);
+  override_field(sampler, "--s-min", "s_min", request.s_min, options.s_min);
+  override_field(sampler, "--s-max", "s_max", request.s_max, options.s_max);
+  override_field(sampler, "--s-noise", "s_noise", request.s_noise, options.s_noise);
+  from_json(to_json(options), options);  // the rules of the fields
+  if (options.diffusers() && options.basis != "log_rho" && request.basis)
+    fail("--basis {}: diffusers' DEIS has log_rho alone", options.basis);
+  return options;
+}
+
+ProcessOptions process_for(const GenerateRequest& request, ProcessOptions process) {
+  if (request.variance_type) process.variance_type = *request.variance_type;
+  if (request.clip_sample) process.clip_sample = *request.clip_sample;
+  if (request.clip_sample) process.thresholding = false;
+  if (request.dynamic_threshold) {
+    if (request.clip_sample)
+      fail("--dynamic-threshold {}: stands in place of --clip and --no-clip",
+           *request.dynamic_threshold);
+    process.thresholding = true;
+    process.dynamic_thresholding_ratio = *request.dynamic_threshold;
+    process.sample_max_value = 1e6;  // the paper has no most
+  }
+  from_json(to_json(process), process);
+  return process;
+}
+
+GridOptions grid_for(const GenerateRequest& request, const Plan& plan, GridOptions grid) {
+  grid.steps = plan.steps;
+  grid.timesteps = request.timesteps;
+  if (request.spacing) grid.spacing = *request.spacing;
+  if (request.spacing && !request.timesteps.empty())
+    fail("--timesteps: stands in place of a spacing, and --spacing is {}", *request.spacing);
+  if (request.steps_offset) grid.offset = *request.steps_offset;
+  if (request.steps_offset && (grid.spacing != "leading" || !request.timesteps.empty()))
+    fail("--steps-offset {}: added to leading timesteps, and the spacing is {}",
+         *request.steps_offset, request.timesteps.empty() ? grid.spacing : "a list");
+  if (request.steps_offset && *request.steps_offset < 0)
+    fail("--steps-offset {}: expected 0 or more", *request.steps_offset);
+  if (request.rho && grid.spacing != "karras")
+    fail("--rho {}: bends the spacing karras, and the spacing is {}", *request.rho, grid.spacing);
+  if (request.rho) grid.rho = *request.rho;
+  return grid;
+}
+
+// How many steps, and whether the folder recommends them.
+void decide_steps(const Model& model, const GenerateRequest& request, Plan& plan) {
+  const int64_t T = plan.process.num_train_timesteps;
+  plan.recommended = model.card && !request.sampler && !request.steps;
+  if (request.steps) {
+    plan.steps = *request.steps;
+  } else if (model.card && plan.sampler == model.card->sampler) {
+    plan.steps = model.card->steps;
+  } else {
+    plan.steps = plan.sampler == "ddpm" ? T : std::min<int64_t>(50, T);
+  }
+  if (plan.steps < 1 || plan.steps > T)
+    fail("--steps {}: outside 1..{}, what the model was trained with", plan.steps, T);
+}
+
+void decide_classes(const Model& model, const GenerateRequest& request, Plan& plan) {
+  plan.classes = request.classes;
+  if (!plan.classes.empty() && !model.conditional())
+    fail("--class: {} is unconditional: it has no classes", model.name);
+  if (plan.classes.size() == 1) plan.classes.assign(request.n, plan.classes.front());
+  if (!plan.classes.empty() && static_cast<int64_t>(plan.classes.size()) != request.n)
+    fail("--class: {} entries for {} images: give one for all, or exactly {}", plan.classes.size(),
+         request.n, request.n);
+  if (model.options().class_embed_type == "identity")
+    fail("{} takes vectors in place of classes (class_embed_type is identity): not to be had here",
+         model.name);
+  if (plan.classes.empty() && model.conditional() && model.class_count() == 0)
+    fail("--class is needed: {} takes classes and does not say which", model.name);
+  if (!plan.classes.empty() || !model.conditional()) return;
+  for (int64_t i = 0; i < request.n; ++i) plan.classes.push_back(i % model.class_count());
+  plan.notes.push_back(fmt::format("classes 0..{} in turn by image index (--class picks one)",
+                                   model.class_count() - 1));
+}
+
+}  // namespace
+
+Plan plan(const Model& model, const GenerateRequest& request) {
+  constexpr int64_t kMost = 100'000'000;  // their classes alone are most of a GB
+  if (request.n < 1 || request.n > kMost) fail("--n {}: expected 1..{}", request.n, kMost);
+  if (request.batch < 1) fail("--batch {}: expected at least 1", request.batch);
+  Plan plan;
+  plan.sampler = request.sampler ? *request.sampler
+                 : model.card    ? model.card->sampler
+                                 : sampler_of(model.scheduler);
+  const SamplerInfo& sampler = find_sampler(plan.sampler);
+  const SchedulerSetup setup = scheduler_setup(model.scheduler, sampler, request.rules);
+  plan.process = process_for(request, setup.process);
+  plan.options = options_for(request, sampler, setup.options);
+  plan.options.variance_type = plan.process.variance_type;
+  decide_steps(model, request, plan);
+  plan.grid = grid_for(request, plan, setup.grid);
+
+  const Grid grid = make_grid(Process(plan.process), plan.grid);
+  if (request.steps && grid.steps() != plan.steps && plan.grid.spacing != "quadratic")
+    fail("--steps {}: the list of timesteps has {}", plan.steps, grid.steps());
+  plan.steps = grid.steps();
+  const SamplerCost cost = cost_of(sampler, grid, plan.options);
+  plan.nfe = cost.calls;
+  check_noise(request, model, cost.draws);
+  decide_classes(model, request, plan);
+  const std::string advice = tweedie::advice(plan.sampler, grid.levels, plan.options);
+  if (!advice.empty()) plan.notes.push_back(advice);
+  return plan;
+}
+
+Json description_of(const Plan& plan) {
+  Json json = {{"sampler", plan.sampler}, {"steps", plan.steps}, {"nfe", plan.nfe}};
+  json["scheduler_rules"] = plan.options.rules;
+  if (plan.grid.timesteps.empty()) {
+    json["spacing"] = plan.grid.spacing;
+  } else {
+    json["timesteps"] = plan.grid.timesteps;
+  }
+  const SamplerInfo& sampler = find_sampler(plan.sampler);
+  const Json options = to_json(plan.options);
+  for (const auto& [name, value] : options.items())
+    if (sampler.heeds(name) && !value.is_null()) json[name] = value;
+  return json;
+}
+
+}  // namespace tweedie

@@ -1,0 +1,71 @@
+#include "tweedie/process/grid.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "tweedie/process/timesteps.h"
+
+namespace tweedie {
+namespace {
+
+bool between_timesteps(const std::string& spacing) {
+  return spacing == "karras" || spacing == "exponential" || spacing == "log_snr";
+}
+
+// The noisiest level that still holds signal, and the cleanest.
+std::pair<double, double> range_of(const Schedule& schedule) {
+  int64_t k = schedule.size() - 1;
+  if (schedule.level(k).alpha == 0) --k;
+  return {noise_ratio(schedule.level(k)), noise_ratio(schedule.level(0))};
+}
+
+}  // namespace
+
+Level Grid::landing(int64_t i) const {
+  if (stride == 0) return levels[i + 1];
+  const double t = levels[i].t - static_cast<double>(stride);
+  return t < 0 ? levels.back() : path.at_time(t);
+}
+
+std::vector<std::string> spacing_names() {
+  return {"leading", "linspace", "trailing", "quadratic", "karras", "exponential", "log_snr"};
+}
+
+std::vector<double> noise_ratios(const std::string& spacing, int64_t N, double high, double low,
+                                 double rho) {
+  const double p = 1 / rho;
+  std::vector<double> ratios(N);
+  for (int64_t i = 0; i < N; ++i) {
+    const double u = N == 1 ? 0 : static_cast<double>(i) / static_cast<double>(N - 1);
+    ratios[i] = spacing == "karras"
+                    ? std::pow(std::pow(high, p) + u * (std::pow(low, p) - std::pow(high, p)), rho)
+                    : high * std::pow(low / high, u);  // EDM Eq. 5; DPM++: uniform in log-SNR
+  }
+  ratios.front() = high;  // the ends are not rounded
+  if (N > 1) ratios.back() = low;
+  return ratios;
+}
+
+Grid make_grid(const Process& process, const GridOptions& options) {
+  if (!options.scheduler.empty()) return diffusers_grid(process, options);
+  const int64_t T = process.schedule().size(), N = options.steps;
+  const Path path = vp_path(process.schedule());
+  const std::string& spacing = options.spacing;
+  if (!options.timesteps.empty()) return {process.levels_at(options.timesteps), path};
+  if (is_respacing(spacing)) return {process.levels_at(respaced(spacing, T)), path};
+  const std::vector<std::string> known = spacing_names();
+  if (std::find(known.begin(), known.end(), spacing) == known.end())
+    fail_unknown("spacing", spacing, known);
+  if (!between_timesteps(spacing)) return {process.levels(N, spacing, options.offset), path};
+
+  if (N < 1 || N > T) fail("[process] steps: {} is outside 1..{}", N, T);
+  if (!(options.rho > 0)) fail("[process] rho: {} must be above 0", options.rho);
+  const auto [high, low] = range_of(process.schedule());
+  std::vector<Level> levels;
+  for (const double r : noise_ratios(spacing, N, high, low, options.rho))
+    levels.push_back(path.at_ratio(r));
+  levels.push_back(process.end());
+  return {levels, path};
+}
+
+}  // namespace tweedie

@@ -1,0 +1,22 @@
+// DPM-Solver++(3M): a parabola in lambda through the last 3 estimates of x_0, integrated, DPM++
+// Prop. 4.1. One call a step. Draws no noise.
+#include <ATen/ATen.h>
+
+#include "tweedie/samplers/multistep.h"
+
+namespace tweedie {
+
+Tensor dpmpp_3m(const Denoiser& denoise, Tensor x, const Grid& grid, const SamplerOptions& options,
+                Noise&, const StepFn& on_step) {
+  require_dpmpp_type("dpmpp_3m", options);
+  History history(options, 3);
+  return walk(
+      "dpmpp_3m", x, grid, on_step,
+      [&](const Tensor& x, int64_t i, const Level& at, const Level& next) {
+        history.add({at, denoise(x, at).x0, {}});
+        const int64_t order = order_of_step(history, grid, i, options);
+        return Step{dpmpp_step("dpmpp_3m", x, history, next, order, options), history[0].x0};
+      });
+}
+
+}  // namespace tweedie
