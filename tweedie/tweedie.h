@@ -19,6 +19,7 @@
 #include "tweedie/losses/weighting.h"
 #include "tweedie/metrics/bpd.h"
 #include "tweedie/metrics/ode_likelihood.h"
+#include "tweedie/nn/network.h"
 #include "tweedie/nn/state.h"
 #include "tweedie/nn/unet.h"
 #include "tweedie/pipeline/chart.h"

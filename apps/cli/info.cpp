@@ -54,14 +54,13 @@ std::string training_line(const Json& training) {
 
 Facts of_model(const fs::path& folder) {
   const Model model = load_model(folder);
-  const UNetOptions& o = model.options();
   Facts facts = {
       {"kind", "model"},
       {"folder", folder.string()},
-      {"network", fmt::format("UNet2DModel, channels {}, {} parameters",
-                              fmt::join(o.block_out_channels, "-"), parameter_count(*model.net))},
+      {"network",
+       fmt::format("{}, {} parameters", model.net->describe(), parameter_count(*model.net))},
       {"samples", fmt::format("{} (height x width), {} channels", hw(model.height, model.width),
-                              o.in_channels)},
+                              model.options().in_channels)},
       {"scheduler", fmt::format("{}: {} steps, {}, {}", model.scheduler_class,
                                 model.process_options().num_train_timesteps,
                                 model.process_options().beta_schedule,

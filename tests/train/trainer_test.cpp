@@ -252,7 +252,7 @@ TEST(Trainer, RefusesPartsThatDoNotFit) {
             std::string::npos);
   EXPECT_NE(message([](TrainSetup& s) {
               s.loader.height = 9;
-            }).find("images of 9x8: a network of 2 levels needs sides that are multiples of 2"),
+            }).find("images of 9x8: the network needs sides that are multiples of 2"),
             std::string::npos);
   EXPECT_NE(message([](TrainSetup& s) { s.train.minutes = 3; }).find("more than one budget"),
             std::string::npos);

@@ -13,7 +13,7 @@ namespace {
 // While it lives, lists what the layers tell at::RecordFunction on this thread.
 class Listener {
  public:
-  explicit Listener(const UNet& net) {
+  explicit Listener(const Network& net) {
     for (const auto& item : net->named_parameters()) names_[item.value().data_ptr()] = item.key();
     active = this;
     handle_ = at::addThreadLocalCallback(at::RecordFunctionCallback(on_start).needsInputs(true));
@@ -68,26 +68,26 @@ thread_local Listener* Listener::active = nullptr;
 // A network in eval mode without a graph, until the end of the scope.
 class Evaluating {
  public:
-  explicit Evaluating(UNet net) : net_(std::move(net)), was_training_(net_->is_training()) {
+  explicit Evaluating(Network net) : net_(std::move(net)), was_training_(net_->is_training()) {
     net_->eval();
   }
   ~Evaluating() { net_->train(was_training_); }
   Evaluating(const Evaluating&) = delete;
 
  private:
-  UNet net_;
+  Network net_;
   bool was_training_;
   at::NoGradGuard no_grad_;
 };
 
 }  // namespace
 
-LayerList layers_of(UNet net, int64_t height, int64_t width) {
-  const UNetOptions& o = net->options();
+LayerList layers_of(Network net, int64_t height, int64_t width) {
+  const NetworkOptions& o = net->options();
   const auto options = net->parameters().front().options().requires_grad(false);
   Tensor labels;
   if (o.class_embed_type == "identity") {
-    labels = at::zeros({1, o.temb_channels()}, options);
+    labels = at::zeros({1, net->temb_channels()}, options);
   } else if (o.conditional()) {
     labels = at::zeros({1}, options.dtype(at::kLong));
   }

@@ -3,7 +3,8 @@
 #include <string>
 #include <vector>
 
-#include "tweedie/nn/unet.h"
+#include "tweedie/kernels/conv.h"
+#include "tweedie/nn/network.h"
 
 namespace tweedie {
 
@@ -35,6 +36,6 @@ struct LayerList {
 
 /// Found by a pass of one image of zeros. Throws Error (user) if the network does not take that
 /// size.
-LayerList layers_of(UNet net, int64_t height, int64_t width);
+LayerList layers_of(Network net, int64_t height, int64_t width);
 
 }  // namespace tweedie

@@ -5,6 +5,7 @@
 
 #include "tweedie/kernels/instruction_set.h"
 #include "tweedie/kernels/tune.h"
+#include "tweedie/nn/layers.h"
 
 namespace tweedie {
 namespace {
@@ -13,7 +14,7 @@ const char* name_of(ConvPlan plan) { return plan == ConvPlan::kWinograd ? "winog
 
 // `choose` is asked once a shape.
 template <class Choose>
-NetworkPlan make_plan(UNet net, int64_t height, int64_t width, Choose&& choose) {
+NetworkPlan make_plan(Network net, int64_t height, int64_t width, Choose&& choose) {
   NetworkPlan plan{.instruction_set = kernels::instruction_set()};
   std::set<ConvShape> seen;
   for (const ConvLayer& layer : layers_of(net, height, width).convolutions) {
@@ -33,12 +34,12 @@ std::string NetworkPlan::describe() const {
                      static_cast<int64_t>(convolutions.size()) - ours);
 }
 
-NetworkPlan plan_by_rule(UNet net, int64_t height, int64_t width, int64_t batch) {
+NetworkPlan plan_by_rule(Network net, int64_t height, int64_t width, int64_t batch) {
   return make_plan(net, height, width,
                    [&](const ConvShape& s) { return plan_conv3x3_training(s, batch); });
 }
 
-NetworkPlan plan_by_measurement(UNet net, int64_t height, int64_t width, int64_t batch,
+NetworkPlan plan_by_measurement(Network net, int64_t height, int64_t width, int64_t batch,
                                 bool gradients, const NoticeFn& notice) {
   NetworkPlan plan = make_plan(net, height, width, [&](const ConvShape& s) {
     const ConvTimes times = time_conv3x3(s, batch, gradients);
@@ -53,7 +54,7 @@ NetworkPlan plan_by_measurement(UNet net, int64_t height, int64_t width, int64_t
   return plan;
 }
 
-void use_plan(UNet net, const NetworkPlan& plan) {
+void use_plan(Network net, const NetworkPlan& plan) {
   const auto plans = std::make_shared<ConvPlans>();
   for (const PlannedConv& c : plan.convolutions)
     (*plans)[{c.in, c.out, c.height, c.width}] =

@@ -44,15 +44,15 @@ struct NetworkPlan {
 };
 
 /// plan_conv3x3_training for every shape in the network; no measurement.
-NetworkPlan plan_by_rule(UNet net, int64_t height, int64_t width, int64_t batch);
+NetworkPlan plan_by_rule(Network net, int64_t height, int64_t width, int64_t batch);
 
 /// Times every shape both ways at this batch (with `gradients` forward and backward), tells each
 /// result and picks the faster.
-NetworkPlan plan_by_measurement(UNet net, int64_t height, int64_t width, int64_t batch,
+NetworkPlan plan_by_measurement(Network net, int64_t height, int64_t width, int64_t batch,
                                 bool gradients, const NoticeFn& notice);
 
 /// From now on the network computes by `plan`; shapes that it lacks by the rule.
-void use_plan(UNet net, const NetworkPlan& plan);
+void use_plan(Network net, const NetworkPlan& plan);
 
 /// What differs from what this program would note on this machine: "" or one line.
 std::string foreign_plan_notice(const NetworkPlan& plan);

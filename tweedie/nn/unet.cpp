@@ -80,6 +80,10 @@ void UNetImpl::build() {
   conv_out = register_module("conv_out", Conv(width, o.out_channels, 3, 1, 1));
 }
 
+std::string UNetImpl::describe() const {
+  return fmt::format("UNet2DModel, channels {}", fmt::join(options_.block_out_channels, "-"));
+}
+
 void UNetImpl::set_dropout_generator(at::Generator generator) {
   for (const auto& module : modules(/*include_self=*/false))
     if (auto* resnet = dynamic_cast<ResnetImpl*>(module.get()))

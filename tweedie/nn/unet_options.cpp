@@ -154,7 +154,7 @@ void check_padding(const UNetOptions& o) {
 
 }  // namespace
 
-std::optional<std::pair<int64_t, int64_t>> UNetOptions::image_size() const {
+std::optional<std::pair<int64_t, int64_t>> NetworkOptions::image_size() const {
   if (sample_size.is_null()) return {};
   if (sample_size.is_array())
     return {{sample_size[0].get<int64_t>(), sample_size[1].get<int64_t>()}};
@@ -179,6 +179,29 @@ void validate(const UNetOptions& o) {
   check_middle_and_end(o);
   check_embeddings(o);
   check_padding(o);
+}
+
+// Floats that one image leaves behind for the backward pass. A resnet keeps its input, two
+// normalised and two activated tensors and the first convolution's output, on the way up of twice
+// the channels; an attention about ten tensors (its L x L weights are computed twice, not kept).
+double activation_floats(const UNetOptions& model, int64_t height, int64_t width) {
+  const int64_t levels = static_cast<int64_t>(model.block_out_channels.size());
+  const auto is_attention = [](const std::string& type) {
+    return type.find("Attn") != std::string::npos;
+  };
+  const auto attention = [](double channels, double places) { return 10 * channels * places; };
+  double floats = 0;
+  for (int64_t i = 0; i < levels; ++i) {
+    const double places = double((height >> i) * (width >> i));
+    const double c = double(model.block_out_channels[i]);
+    const double down = double(model.layers_per_block), up = down + 1;
+    floats += down * 7 * c * places + up * 10 * c * places + 2 * c * places;
+    if (is_attention(model.down_block_types.at(i))) floats += down * attention(c, places);
+    if (is_attention(model.up_block_types.at(levels - 1 - i))) floats += up * attention(c, places);
+    if (i + 1 == levels && model.mid_block_type)
+      floats += 2 * 7 * c * places + (model.add_attention ? attention(c, places) : 0);
+  }
+  return floats;
 }
 
 UNetOptions unet_options_from_json(const Json& json) {

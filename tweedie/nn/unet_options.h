@@ -1,11 +1,8 @@
 // What a U-Net is made of: the keys of diffusers' UNet2DModel config.json with their defaults.
 #pragma once
-#include <optional>
-#include <string>
-#include <utility>
 #include <vector>
 
-#include "tweedie/core/options.h"
+#include "tweedie/nn/network_options.h"
 
 namespace tweedie {
 
@@ -13,13 +10,10 @@ namespace tweedie {
 std::vector<std::string> down_block_types();
 std::vector<std::string> up_block_types();
 
-struct UNetOptions {
+struct UNetOptions : NetworkOptions {
   static constexpr double kMostChannels = 1 << 20;
 
-  Json sample_size;  ///< null, 32 or [height, width]; see image_size()
-  int64_t in_channels = 3, out_channels = 3;
   bool center_input_sample = false;
-  std::string time_embedding_type = "positional";
   std::optional<int64_t> time_embedding_dim;
   int64_t freq_shift = 0;
   bool flip_sin_to_cos = true;
@@ -40,13 +34,7 @@ struct UNetOptions {
   double norm_eps = 1e-5;
   std::string resnet_time_scale_shift = "default";
   bool add_attention = true;
-  std::optional<std::string> class_embed_type;
-  std::optional<int64_t> num_class_embeds, num_train_timesteps;
 
-  /// Height and width of `sample_size`, if it is set.
-  std::optional<std::pair<int64_t, int64_t>> image_size() const;
-  /// Whether forward() takes class labels.
-  bool conditional() const { return class_embed_type || num_class_embeds; }
   /// Width of the time embedding.
   int64_t temb_channels() const;
   /// Sides of an image must be multiples of this: one halving for every block but the last.
@@ -105,6 +93,9 @@ struct UNetOptions {
 
 /// Throws Error, one line with key, value and choices, for what no U-Net can be built from.
 void validate(const UNetOptions& options);
+
+/// Floats that an image leaves behind for the backward pass, estimated; within about a third.
+double activation_floats(const UNetOptions& options, int64_t height, int64_t width);
 
 /// Reads a config.json: ignores keys that begin with _ (but a _class_name must be UNet2DModel) and
 /// what an EMA folder adds; takes the names that keys had before diffusers 0.1; refuses other keys;

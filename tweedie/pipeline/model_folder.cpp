@@ -3,6 +3,7 @@
 #include "tweedie/io/files.h"
 #include "tweedie/io/json.h"
 #include "tweedie/nn/state.h"
+#include "tweedie/nn/unet.h"
 #include "tweedie/process/config_json.h"
 
 namespace fs = std::filesystem;
@@ -39,7 +40,7 @@ Json read_scheduler(const fs::path& file) {
 }
 
 // What tweedie.json says of the classes must fit the network.
-void check_card(const ModelCard& card, const UNetOptions& net) {
+void check_card(const ModelCard& card, const NetworkOptions& net) {
   if (!net.conditional() && (card.null_class || !card.classes.empty()))
     fail("classes of a network that takes none");
   const auto embeds = net.num_class_embeds;

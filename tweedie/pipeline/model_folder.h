@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "tweedie/io/safetensors.h"
-#include "tweedie/nn/unet.h"
+#include "tweedie/nn/network.h"
 #include "tweedie/pipeline/config.h"
 #include "tweedie/process/process.h"
 
@@ -41,13 +41,13 @@ struct ModelCard {
 struct Model {
   std::string name;  ///< the folder's name
   std::filesystem::path folder;
-  UNet net{nullptr};                ///< eval mode
+  Network net{nullptr};             ///< eval mode
   Json scheduler = Json::object();  ///< scheduler_config.json as it stands
   std::string scheduler_class;      ///< "DDPMScheduler", ...
   std::optional<ModelCard> card;
   int64_t height = 0, width = 0;  ///< of the samples
 
-  const UNetOptions& options() const { return net->options(); }
+  const NetworkOptions& options() const { return net->options(); }
   bool conditional() const { return options().conditional(); }
   /// Classes one can ask for, without the null class; 0 if there are none or any number will do.
   int64_t class_count() const;

@@ -6,6 +6,7 @@
 #include "tweedie/io/files.h"
 #include "tweedie/io/grid.h"
 #include "tweedie/nn/state.h"
+#include "tweedie/nn/unet.h"
 #include "tweedie/pipeline/generate.h"
 #include "tweedie/process/config_json.h"
 

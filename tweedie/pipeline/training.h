@@ -39,7 +39,7 @@ class Training {
   Config config_;
   std::filesystem::path folder_;
   DatasetPtr data_, heldout_;
-  UNet net_{nullptr};
+  Network net_{nullptr};
   std::unique_ptr<Trainer> trainer_;
 };
 

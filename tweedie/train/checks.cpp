@@ -4,7 +4,7 @@ namespace tweedie {
 
 void check_setup(const TrainSetup& setup) {
   validate(setup.train);
-  const UNetOptions& model = setup.net->options();
+  const NetworkOptions& model = setup.net->options();
   const LoaderOptions& data = setup.loader;
   if (!setup.data || setup.data->size() == 0) fail("[train] the dataset holds no images");
   if (data.channels != 1 && data.channels != 3)
@@ -39,9 +39,9 @@ void check_setup(const TrainSetup& setup) {
       size && *size != std::pair<int64_t, int64_t>(data.height, data.width))
     fail("[train] model.sample_size is {}x{} and the images are {}x{}", size->first, size->second,
          data.height, data.width);
-  if (const int64_t m = model.side_multiple(); data.height % m != 0 || data.width % m != 0)
-    fail("[train] images of {}x{}: a network of {} levels needs sides that are multiples of {}",
-         data.height, data.width, model.block_out_channels.size(), m);
+  if (const int64_t m = setup.net->side_multiple(); data.height % m != 0 || data.width % m != 0)
+    fail("[train] images of {}x{}: the network needs sides that are multiples of {}", data.height,
+         data.width, m);
   const double dropout = setup.objective.label_dropout;
   if (dropout > 0 && !model.num_class_embeds)
     fail(

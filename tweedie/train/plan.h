@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "tweedie/nn/unet_options.h"
+#include "tweedie/nn/network.h"
 #include "tweedie/train/options.h"
 
 namespace tweedie {
@@ -29,8 +29,7 @@ struct TrainPlan {
 };
 
 /// A pure function of its arguments.
-TrainPlan plan_training(const TrainOptions& train, const UNetOptions& model, int64_t parameters,
-                        int64_t dataset_images, int64_t height, int64_t width,
-                        const std::filesystem::path& folder);
+TrainPlan plan_training(const TrainOptions& train, const NetworkImpl& net, int64_t dataset_images,
+                        int64_t height, int64_t width, const std::filesystem::path& folder);
 
 }  // namespace tweedie

@@ -29,7 +29,7 @@ double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-Parameters trained_parameters(const UNet& net) {
+Parameters trained_parameters(const Network& net) {
   Parameters out;
   for (const auto& item : net->named_parameters()) {
     if (!item.value().requires_grad()) continue;
@@ -46,7 +46,7 @@ at::Generator generator_for(at::Device device) {
 // The EMA weights in the network, in eval mode and without a graph, while it lives.
 class WithEma {
  public:
-  WithEma(const UNet& net, Ema& ema) : net_(net), ema_(ema) {
+  WithEma(const Network& net, Ema& ema) : net_(net), ema_(ema) {
     ema_.swap();
     net_->eval();
   }
@@ -57,7 +57,7 @@ class WithEma {
   WithEma(const WithEma&) = delete;
 
  private:
-  UNet net_;
+  Network net_;
   Ema& ema_;
   at::NoGradGuard no_grad_;
 };
@@ -180,7 +180,7 @@ bool Trainer::State::finished() const {
 void Trainer::State::begin(const NoticeFn& notice, bool resume) {
   require_writable(setup.folder);
   at = {};
-  at.model = to_json(setup.net->options());
+  at.model = setup.net->config();
   at.process = to_json(setup.process.options());
   at.objective = to_json(setup.objective);
   at.train = to_json(train);
@@ -300,8 +300,7 @@ Trainer::~Trainer() = default;
 
 TrainPlan Trainer::plan() const {
   const TrainSetup& s = state_->setup;
-  return plan_training(s.train, s.net->options(), parameter_count(*s.net), s.data->size(),
-                       s.loader.height, s.loader.width, s.folder);
+  return plan_training(s.train, *s.net, s.data->size(), s.loader.height, s.loader.width, s.folder);
 }
 
 double Trainer::seconds_per_step(int64_t steps) {

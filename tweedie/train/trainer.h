@@ -10,7 +10,7 @@
 #include "tweedie/core/progress.h"
 #include "tweedie/data/loader.h"
 #include "tweedie/losses/objective.h"
-#include "tweedie/nn/unet.h"
+#include "tweedie/nn/network.h"
 #include "tweedie/process/process.h"
 #include "tweedie/train/checkpoint.h"
 #include "tweedie/train/options.h"
@@ -22,7 +22,7 @@ class EventWriter;
 struct StepReport;
 
 struct TrainSetup {
-  UNet net{nullptr};  ///< trained in place, on the device where it lies
+  Network net{nullptr};  ///< trained in place, on the device where it lies
   Process process{ProcessOptions{}};
   ObjectiveOptions objective;
   TrainOptions train;
@@ -37,7 +37,7 @@ struct TrainSetup {
 /// it, is in eval mode and builds no graph; the raw weights are in the checkpoint.
 struct TrainView {
   const TrainState& state;
-  UNet net;
+  Network net;
   const TensorMap& ema;  ///< the network's state dict with the EMA weights
   bool last;             ///< the training ends here: budget spent or cancelled
   /// Shows a PNG file under `tag` in TensorBoard.
