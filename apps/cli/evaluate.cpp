@@ -1,4 +1,5 @@
 // tweedie evaluate: how good a model is, in figures.
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 
@@ -41,6 +42,25 @@ Json json_of(const EvaluateResult& e) {
   return json;
 }
 
+Json json_of(const OdeResult& e) {
+  const OdeBpd& bpd = e.bpd;
+  return {{"bpd_ode", bpd.total},
+          {"bpd_ode_stderr", bpd.image_stderr},
+          {"bpd_ode_density", bpd.density},
+          {"bpd_ode_decoder", bpd.decoder},
+          {"bpd_ode_method", e.method},
+          {"bpd_ode_calls", bpd.calls},
+          {"n", bpd.images}};
+}
+
+void print_ode(const OdeResult& e) {
+  print(e.method);
+  print(fmt::format(
+      "bits/dim     {:.4f}   standard error {:.4f} over {} images: density {:.4f}, "
+      "back to the levels {:.4f}; {} calls of the network an image",
+      e.bpd.total, e.bpd.image_stderr, e.bpd.images, e.bpd.density, e.bpd.decoder, e.bpd.calls));
+}
+
 // The terms over t in ten parts, and what each adds.
 void print_table(const Bpd& bpd) {
   const int64_t steps = static_cast<int64_t>(bpd.vlb.size());
@@ -76,31 +96,7 @@ void write_plot(const std::string& file, const EvaluateResult& e) {
   write_chart(file, chart);
 }
 
-void evaluate(EvaluateFlags& flags) {
-  apply_common();
-  EvaluateRequest& request = flags.request;
-  for (const std::string& metric : CLI::detail::split(flags.metrics, ','))
-    if (metric != "bpd") fail_unknown("metric", metric, {"bpd"});
-  if (flags.estimator != "closed" && flags.estimator != "mc")
-    fail_unknown("estimator", flags.estimator, {"closed", "mc"});
-  if (flags.labels != "data" && flags.labels != "none")
-    fail_unknown("--labels", flags.labels, {"data", "none"});
-  request.bpd.monte_carlo = flags.estimator == "mc";
-  request.tell_labels = flags.labels == "data";
-  if (!flags.plot.empty()) {
-    require_chart(flags.plot);
-    require_free(flags.plot, flags.force);
-  }
-  if (!flags.out.empty()) require_free(flags.out, flags.force);
-
-  Model model = load_model(find_model(flags.model), common.device);
-  ProgressBar bar("evaluating");
-  const auto start = std::chrono::steady_clock::now();
-  const EvaluateResult e = evaluate_bpd(model, request, std::ref(bar), interrupts());
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  bar.finish();
-
+void print_bound(const EvaluateResult& e) {
   const Bpd& bpd = e.bpd;
   print(e.method);
   print(fmt::format("L_T          {:.3g}", bpd.prior));
@@ -113,13 +109,58 @@ void evaluate(EvaluateFlags& flags) {
                       ? fmt::format(", of which the drawn t and noise {:.4f}", bpd.estimator_stderr)
                       : ""));
   if (!bpd.variance_ratio.empty()) print(fmt::format("by one draw  {:.4f}", bpd.monte_carlo_total));
-  Json json = json_of(e);
-  json["model"] = model.name;
-  json["seconds"] = seconds;
+}
+
+void check(EvaluateFlags& flags) {
+  EvaluateRequest& request = flags.request;
+  if (flags.estimator != "closed" && flags.estimator != "mc")
+    fail_unknown("estimator", flags.estimator, {"closed", "mc"});
+  if (flags.labels != "data" && flags.labels != "none")
+    fail_unknown("--labels", flags.labels, {"data", "none"});
+  request.bpd.monte_carlo = flags.estimator == "mc";
+  request.tell_labels = flags.labels == "data";
+  request.ode.images = request.bpd.images, request.ode.seed = request.bpd.seed;
   if (!flags.plot.empty()) {
-    write_plot(flags.plot, e);
-    print("wrote " + flags.plot);
+    require_chart(flags.plot);
+    require_free(flags.plot, flags.force);
   }
+  if (!flags.out.empty()) require_free(flags.out, flags.force);
+}
+
+void evaluate(EvaluateFlags& flags) {
+  apply_common();
+  const std::vector<std::string> metrics = CLI::detail::split(flags.metrics, ',');
+  for (const std::string& metric : metrics)
+    if (metric != "bpd" && metric != "bpd_ode") fail_unknown("metric", metric, {"bpd", "bpd_ode"});
+  const auto asked = [&](const char* name) {
+    return std::find(metrics.begin(), metrics.end(), name) != metrics.end();
+  };
+  check(flags);
+  if (!flags.plot.empty() && !asked("bpd"))
+    fail("--plot {}: draws the terms of the metric bpd, which is not asked for", flags.plot);
+
+  Model model = load_model(find_model(flags.model), common.device);
+  Json json = {{"model", model.name}};
+  const auto start = std::chrono::steady_clock::now();
+  if (asked("bpd")) {
+    ProgressBar bar("evaluating");
+    const EvaluateResult e = evaluate_bpd(model, flags.request, std::ref(bar), interrupts());
+    bar.finish();
+    print_bound(e);
+    json.update(json_of(e));
+    if (!flags.plot.empty()) {
+      write_plot(flags.plot, e);
+      print("wrote " + flags.plot);
+    }
+  }
+  if (asked("bpd_ode")) {
+    ProgressBar bar("integrating");
+    const OdeResult e = evaluate_bpd_ode(model, flags.request, std::ref(bar), interrupts());
+    bar.finish();
+    print_ode(e);
+    json.update(json_of(e));
+  }
+  json["seconds"] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (!flags.out.empty()) {
     write_json(flags.out, json);
     print("wrote " + flags.out);
@@ -140,7 +181,8 @@ void add_evaluate(CLI::App& app) {
           "images the model has not seen: a dataset spec (tweedie list data), its @test part")
       ->required();
   verb.add_option("--metrics", flags->metrics,
-                  "bpd: bits/dim by the variational bound, with its terms")
+                  "bpd: bits/dim by the variational bound, with its terms; bpd_ode: by the "
+                  "probability-flow ODE")
       ->capture_default_str();
   verb.add_option("--n", request.bpd.images, "images, the first so many; 0 is all")
       ->capture_default_str();
@@ -167,6 +209,16 @@ void add_evaluate(CLI::App& app) {
   verb.add_flag("--tanh-decoder", request.tanh_decoder, "OpenAI's approximation in L_0");
   verb.add_option("--seed", request.bpd.seed, "of t and noise")->capture_default_str();
   verb.add_option("--batch", request.batch, "images at once: bounds the memory")
+      ->capture_default_str();
+  OdeBpdOptions& ode = request.ode;
+  verb.add_option("--ode-steps", ode.steps, "bpd_ode: steps, uniform in log-SNR")
+      ->capture_default_str();
+  verb.add_option("--divergence", ode.ode.divergence,
+                  "bpd_ode: hutchinson, a backward pass a probe, or exact, one a scalar")
+      ->capture_default_str();
+  verb.add_option("--probes", ode.ode.probes, "bpd_ode: of hutchinson")->capture_default_str();
+  verb.add_option("--dequantise", ode.dequantisation,
+                  "bpd_ode: variational (a bound on the bits/dim) or uniform")
       ->capture_default_str();
   verb.add_option("--plot", flags->plot, "also draw the terms over t, a .png or .svg");
   verb.add_option("--out", flags->out, "also write the JSON object there");

@@ -44,7 +44,15 @@ Entries described(const std::vector<Info>& list) {
 const std::map<std::string, Entries (*)()>& lists() {
   static const std::map<std::string, Entries (*)()> all = {
       {"samplers", [] { return described(samplers()); }},
-      {"schedules", [] { return described(schedules()); }},
+      {"schedules",
+       [] {
+         Entries entries = described(schedules());
+         entries.emplace_back("learned", "trained with the network, kept as trained_betas (VDM)");
+         entries.emplace_back("edm", "process.path: sigma_min..sigma_max by Karras (EDM Eq. 5)");
+         entries.emplace_back("flow",
+                              "process.path: (1 - tau) x_0 + tau eps, with shift (FM; SD3)");
+         return entries;
+       }},
       {"models", [] { return named(known_models()); }},
       {"configs", configs},
       {"keys", fields_of_config},

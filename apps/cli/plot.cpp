@@ -59,14 +59,18 @@ Chart training_chart(const fs::path& run) {
   return chart;
 }
 
-// Image `index` of the data as x_0, noised at each of `ks` with noise of its own.
+// Image `index` of the data as x_0, noised at each of `ks` with noise of its own, at the unit power
+// of the vp path whatever the process's is.
 std::vector<Image> noised(const PlotFlags& flags, const Process& process, const Image& image,
                           int64_t index, const std::vector<int64_t>& ks) {
   const Tensor x0 = to_tensor(image).unsqueeze(0);
   const Tensor eps = SeededNoise(flags.seed, index, x0.sizes().vec()).draw();
   std::vector<Image> row = {image};
-  for (const int64_t k : ks)
-    row.push_back(to_image(process.add_noise(x0, eps, at::full({1}, k, at::kLong))[0]));
+  for (const int64_t k : ks) {
+    const Level at = process.schedule().level(k);
+    const Tensor x_t = process.add_noise(x0, eps, at::full({1}, k, at::kLong))[0];
+    row.push_back(to_image(x_t / std::hypot(at.alpha, at.sigma)));
+  }
   return row;
 }
 
@@ -94,29 +98,40 @@ Image noising(const PlotFlags& flags, const std::string& name) {
   return tile(cells, static_cast<int>(flags.columns), 2);
 }
 
+Level vp_level(const Level& at) {
+  const double power = std::hypot(at.alpha, at.sigma);
+  return {at.alpha / power, at.sigma / power, at.t};
+}
+
 // Of a schedule by its name, with the default ends, or of a model's folder.
 ProcessOptions schedule_options(const std::string& name) {
   if (fs::is_directory(name)) return load_model(name).process_options();
-  const std::vector<std::string> known = schedule_names();
-  if (std::ranges::find(known, name) == known.end()) fail_unknown("schedule", name, known);
   ProcessOptions options;
+  if (name == "edm" || name == "flow") {
+    options.path = name;
+    options.prediction_type = name == "edm" ? "edm" : "flow_prediction";
+    return options;
+  }
+  std::vector<std::string> known = schedule_names();
+  known.insert(known.end(), {"edm", "flow"});
+  if (std::ranges::find(known, name) == known.end()) fail_unknown("schedule", name, known);
   options.beta_schedule = name;
   return options;
 }
 
-// abar, ln SNR, beta and beta tilde over t/T: what the panels of the page show of a schedule.
+// abar, ln SNR, beta and beta tilde over t/T: what the panels of the page show of a schedule. Of a
+// path that is not vp, those of the vp path with the same SNR.
 std::vector<Chart::Series> curves(const std::string& name, const Schedule& schedule) {
   std::vector<Chart::Series> lines(4, {.name = name});
   lines[0].points = {{0, 1}};
   for (int64_t k = 0; k < schedule.size(); ++k) {
     const double t = static_cast<double>(k + 1) / static_cast<double>(schedule.size());
-    const double abar = schedule.alpha_cumprod(k);
-    const double snr = abar / schedule.one_minus_alpha_cumprod(k);
-    lines[0].points.emplace_back(t, abar);
+    const double snr = schedule.snr(k);
+    const Level at = vp_level(schedule.level(k)), before = vp_level(schedule.level(k - 1));
+    lines[0].points.emplace_back(t, at.alpha * at.alpha);
     if (snr > 0) lines[1].points.emplace_back(t, std::log(snr));
-    lines[2].points.emplace_back(t, schedule.beta(k));
-    const Posterior q = posterior(schedule.level(k), schedule.level(k - 1));
-    lines[3].points.emplace_back(t, q.variance);
+    lines[2].points.emplace_back(t, step_variance(at, before));
+    lines[3].points.emplace_back(t, posterior(at, before).variance);
   }
   return lines;
 }

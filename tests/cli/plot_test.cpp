@@ -30,7 +30,8 @@ class PlotSchedule : public ::testing::Test {
 TEST_F(PlotSchedule, DrawsAPageOfSeveralAndOfAModel) {
   make_model(scratch / "m");
   const Outcome outcome = tweedie(
-      "plot schedule linear squaredcos_cap_v2 m --data shapes:8 --columns 6 --out p.png --json");
+      "plot schedule linear squaredcos_cap_v2 edm flow m --data shapes:8 --columns 6 --out p.png "
+      "--json");
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_EQ(Json::parse(outcome.out)["files"], Json::array({"p.png"}));
   EXPECT_EQ(read_image(scratch / "p.png").width, 1160);
@@ -54,7 +55,7 @@ TEST_F(PlotSchedule, ListTellsWhatEachIs) {
   const Outcome outcome = tweedie("list schedules --json");
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   const Json json = Json::parse(outcome.out)["schedules"];
-  EXPECT_EQ(json.size(), schedules().size());
+  EXPECT_EQ(json.size(), schedules().size() + 3);  // and learned, edm, flow
   const Outcome table = tweedie("list schedules");
   for (const ScheduleInfo& info : schedules()) {
     EXPECT_EQ(json[info.name], info.about);

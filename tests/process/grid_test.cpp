@@ -48,6 +48,21 @@ TEST(Grid, AListOfTimestepsIsExactlyTheTables) {
   EXPECT_EQ(times(make_grid(linear(), {.spacing = "1,2"})), (List{999, 500, 0}));
 }
 
+TEST(Grid, BeginsAtTheNoiseOfItsPath) {
+  ProcessOptions options;
+  EXPECT_EQ(make_grid(Process(options), {.steps = 5}).init, 1);
+  options.path = "edm", options.prediction_type = "edm";
+  const Grid edm = make_grid(Process(options), {.steps = 5, .spacing = "karras"});
+  EXPECT_DOUBLE_EQ(edm.init, 80);
+  EXPECT_EQ(edm.levels[2].alpha, 1);
+  EXPECT_NEAR(edm.levels[2].t, std::log(noise_ratio(edm.levels[2])) / 4, 1e-12);  // EDM Table 1
+  options.path = "flow", options.prediction_type = "flow_prediction";
+  const Grid flow = make_grid(Process(options), {.steps = 4, .spacing = "trailing"});
+  EXPECT_EQ(times(flow), (List{1000, 750, 500, 250}));
+  EXPECT_EQ(flow.init, 1);
+  EXPECT_EQ(flow.levels.front().alpha, 0);
+}
+
 TEST(Grid, KarrasIsThePapersFormula) {
   // EDM Eq. 5 from 80 to 0.002, N = 10: the reference's values of i = 1 and 5.
   const List r = noise_ratios("karras", 10, 80, 0.002, 7);

@@ -103,8 +103,9 @@ TEST(Ddpm, LearnedVarianceIsALogarithm) {
 }
 
 TEST(Ddpm, LearnedVarianceNeedsANetworkThatLearnedIt) {
-  EXPECT_EQ(message_of([] { spread(499, 498, "learned_range"); }),
-            "[ddpm] variance_type learned_range needs a network with twice the image's channels");
+  EXPECT_EQ(
+      message_of([] { spread(499, 498, "learned_range"); }),
+      "[process] variance_type learned_range needs a network with twice the image's channels");
   EXPECT_EQ(message_of([] { spread(499, 498, "fixed_smal"); }).substr(0, 60),
             "unknown variance_type 'fixed_smal'; did you mean fixed_small");
 }

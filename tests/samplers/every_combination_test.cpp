@@ -37,14 +37,20 @@ class Network {
  public:
   Network(const Process& process, const Grid& grid) : process_(process), grid_(grid) {}
 
-  Tensor operator()(const Tensor& x, const Tensor& time) const {
+  Tensor operator()(const Tensor& input, const Tensor& time) const {
     const double t = time[0].item<double>();
     const Level at = grid_.path.at_time(t);
-    const Estimate e = exact_(x, at);
     const std::string& type = process_.options().prediction_type;
-    const Tensor out = type == "epsilon"  ? e.eps
-                       : type == "sample" ? e.x0
-                                          : at.alpha * e.eps - at.sigma * e.x0;
+    const double d = process_.options().sigma_data;
+    const double power = std::sqrt(at.alpha * at.alpha * d * d + at.sigma * at.sigma);
+    const Tensor x = type == "edm" ? input * power : input;
+    const Estimate e = exact_(x, at);
+    const Tensor out = type == "epsilon"           ? e.eps
+                       : type == "sample"          ? e.x0
+                       : type == "flow_prediction" ? e.eps - e.x0
+                       : type == "edm"
+                           ? (at.sigma / d * e.x0 - d * at.alpha * e.eps) / power  // EDM Eq. 8
+                           : at.alpha * e.eps - at.sigma * e.x0;
     const std::string& variance = process_.options().variance_type;
     if (!variance.starts_with("learned")) return out;
     const double share = variance == "learned" ? log_variance(t) : 0;
@@ -78,8 +84,8 @@ Tensor draw(const ProcessOptions& options, const SamplerInfo& sampler, const std
 
 void expect_the_mixture(const ProcessOptions& options, const SamplerInfo& sampler,
                         const std::string& spacing) {
-  SCOPED_TRACE(fmt::format("{} {} {} {} {}", options.beta_schedule, options.prediction_type,
-                           sampler.name, spacing, options.variance_type));
+  SCOPED_TRACE(fmt::format("{} {} {} {} {} {}", options.path, options.beta_schedule,
+                           options.prediction_type, sampler.name, spacing, options.variance_type));
   const Tensor x = draw(options, sampler, spacing);
   // On a strided list fixed_large adds too much noise, as advice() says.
   const bool large =
@@ -125,6 +131,17 @@ TEST_P(EveryCombination, BeginsAtPureNoiseUnlessTheNetworkPredictsIt) {
   options.prediction_type = "epsilon";
   EXPECT_TRUE(testing::contains(testing::message_of([&] { draw(options, GetParam(), "trailing"); }),
                                 "leaves no signal"));
+}
+
+TEST_P(EveryCombination, FollowsTheOtherPaths) {
+  ProcessOptions options;
+  options.clip_sample = false;
+  for (const auto& [path, prediction] : {std::pair("edm", "edm"), {"flow", "flow_prediction"}})
+    for (const char* spacing : {"leading", "trailing", "quadratic", "karras", "log_snr", "125"}) {
+      options.path = path;
+      options.prediction_type = prediction;
+      expect_the_mixture(options, GetParam(), spacing);
+    }
 }
 
 }  // namespace tweedie

@@ -7,6 +7,7 @@
 #include "tests/samplers/oracle.h"
 #include "tests/samplers/ramp.h"
 #include "tests/support/errors.h"
+#include "tweedie/process/config_json.h"
 
 namespace tweedie {
 namespace {
@@ -105,6 +106,23 @@ TEST(Scheduler, DiffusersRulesStretchNearlyToZeroSnr) {
   }
   EXPECT_EQ(first("ddim", "diffusers"), 0);
   EXPECT_GT(first("heun", "diffusers"), 1e-5) << "Heun has no such key";
+}
+
+TEST(Scheduler, EdmAndFlowFoldersAreSampledAlongTheirPaths) {
+  ProcessOptions options;
+  options.path = "edm", options.prediction_type = "edm";
+  const std::string edm = scheduler_json(options, scheduler_class(options)).dump();
+  EXPECT_EQ(chosen(edm.c_str()), "euler");
+  for (const char* name : {"euler", "heun", "unipc", "edm"}) {
+    EXPECT_EQ(setup(name, edm.c_str()).process.path, "edm") << name;
+    EXPECT_EQ(setup(name, edm.c_str()).grid.spacing, "karras") << name;
+  }
+  options.path = "flow", options.prediction_type = "flow_prediction";
+  const std::string flow = scheduler_json(options, scheduler_class(options)).dump();
+  EXPECT_EQ(chosen(flow.c_str()), "euler");
+  EXPECT_EQ(setup("heun", flow.c_str()).grid.spacing, "trailing");
+  EXPECT_TRUE(contains(message_of([&] { setup("euler", flow.c_str(), "diffusers"); }),
+                       "the model's is flow"));
 }
 
 TEST(Scheduler, WhatCannotBeFollowedIsRefused) {

@@ -29,7 +29,7 @@ EpsAt exact_eps() {
 
 struct Bound {
   double nats;      // a dimension
-  double variance;  // of T - 1 times the L_(t-1) of a step drawn uniformly: the estimate for one
+  double variance;  // of T times the L_(t-1) of a step drawn uniformly: the estimate for one
                     // example
 };
 
@@ -37,7 +37,7 @@ struct Bound {
 Bound bound_of(const std::vector<double>& betas) {
   const Schedule schedule(betas);
   const Tensor x0 = mixture_draw(images(), 500, Rng(100));
-  const double D = 16, steps = static_cast<double>(betas.size() - 1);
+  const double D = 16, steps = static_cast<double>(betas.size());
   const Denoiser denoise = mixture_denoiser(images());
   auto generator = at::detail::createCPUGenerator(6);
   const Level last = schedule.level(schedule.size() - 1);
@@ -101,31 +101,31 @@ TEST(LearnedSchedule, BetasHoldTheNetworksSnr) {
 TEST(LearnedSchedule, DrawsEveryStratumOnce) {
   const LearnedSchedule schedule(small());
   for (const double u : {0.013, 0.31, 0.512, 0.99}) {
-    const Tensor steps = std::get<0>(schedule.draw(19, u).step.sort());
-    EXPECT_TRUE(at::equal(steps, at::arange(2, 21))) << u;
+    const Tensor steps = std::get<0>(schedule.draw(20, u).step.sort());
+    EXPECT_TRUE(at::equal(steps, at::arange(1, 21))) << u;
   }
   const ScheduleDraw at = schedule.draw(7, 0.3);
   EXPECT_TRUE(at::allclose(at.alpha.square() + at.sigma.square(), at::ones({7}, at::kDouble)));
 }
 
-// The terms of 19 examples, one at each step, are the bound's: plainly recomputed from the betas.
+// The terms of 20 examples, one at each step, are the bound's: plainly recomputed from the betas.
 TEST(LearnedSchedule, TermsAreTheBoundOfItsChain) {
   const at::NoGradGuard no_grad;
   const LearnedSchedule learned(small());
   const Schedule schedule(learned.trained_betas());
   const Level first = schedule.level(0), last = schedule.level(19);
   const double r1 = first.sigma / first.alpha, var = last.sigma * last.sigma;
-  const Tensor x0 = at::linspace(-1, 1, 57, at::kDouble).view({19, 3});
-  const Tensor error = at::linspace(1, 3, 19, at::kDouble);
-  const ScheduleDraw at = learned.draw(19, 0.01);
+  const Tensor x0 = at::linspace(-1, 1, 60, at::kDouble).view({20, 3});
+  const Tensor error = at::linspace(1, 3, 20, at::kDouble);
+  const ScheduleDraw at = learned.draw(20, 0.01);
   const ScheduleTerms terms = learned.terms(at, x0, error);
-  for (int64_t j = 0; j < 19; ++j) {
+  for (int64_t j = 0; j < 20; ++j) {
     const int64_t k = at.step[j].item<int64_t>() - 1;
     const Level here = schedule.level(k);
     EXPECT_NEAR(at.alpha[j].item<double>(), here.alpha, 1e-12);
     const double of_x0 = error[j].item<double>() * std::pow(here.sigma / here.alpha, 2);
     const Posterior q = posterior(here, schedule.level(k - 1));
-    const double expected = 19 * of_x0 * q.c0 * q.c0 / (2 * q.variance);
+    const double expected = k == 0 ? 0 : 20 * of_x0 * q.c0 * q.c0 / (2 * q.variance);
     EXPECT_NEAR(terms.diffusion[j].item<double>(), expected, 1e-9 * expected);
     const Tensor mean = last.alpha * x0[j];
     const double prior = ((mean.square() + var - 1 - std::log(var)) / 2).sum().item<double>();

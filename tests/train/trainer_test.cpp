@@ -65,7 +65,7 @@ TEST(Trainer, ResumesAnImportanceSampledBoundBitForBit) {
   const fs::path whole = fresh_folder("vlb"), parts = fresh_folder("vlb_parts");
   train(setup_in(whole));
   const Tensor counts =
-      read_safetensors(whole / "checkpoints" / "step_24" / "t_sampler.safetensors").at("counts");
+      read_safetensors(whole / "checkpoints" / "step_24" / "loss.safetensors").at("counts");
   EXPECT_EQ(counts.min().item<int64_t>(), 10);
   const CancelToken cancel;
   TrainCallbacks callbacks;

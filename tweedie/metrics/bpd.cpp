@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "tweedie/core/rng.h"
+#include "tweedie/metrics/moments.h"
 
 namespace tweedie {
 namespace {
@@ -17,17 +18,6 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 constexpr double kGolden = 0.618033988749894848;  // multiples of it fill [0,1) evenly
 constexpr int64_t kPilotImages = 32;
 constexpr double kUniformShare = 0.25;  // of the draws, so that no step is forgotten
-
-struct Moments {
-  int64_t n = 0;
-  double mean = 0, squares = 0;  // Welford's
-  void add(double x) {
-    const double off = x - mean;
-    mean += off / static_cast<double>(++n);
-    squares += off * (x - mean);
-  }
-  double variance() const { return n < 2 ? kNone : squares / static_cast<double>(n - 1); }
-};
 
 // Steps of one image with what each counts for.
 struct Comb {
@@ -195,11 +185,11 @@ class Tally {
   double total() const { return totals_.mean; }
 
   Bpd result(int64_t each) const {
-    const double n = static_cast<double>(totals_.n);
     Bpd out;
     out.total = totals_.mean;
-    out.image_stderr = std::sqrt(totals_.variance() / n);
-    out.estimator_stderr = options_.exact ? kNone : std::sqrt(gaps_) / n;
+    out.image_stderr = totals_.standard_error();
+    out.estimator_stderr =
+        options_.exact ? kNone : std::sqrt(gaps_) / static_cast<double>(totals_.n);
     out.prior = priors_.mean;
     out.images = totals_.n, out.t_per_image = each;
     for (const Moments& step : closed_) {

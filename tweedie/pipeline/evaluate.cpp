@@ -45,8 +45,13 @@ bool labels_told(const Model& model, const EvaluateRequest& request, const Datas
   return true;
 }
 
+std::string told(const Model& model, bool labels) {
+  if (!model.conditional()) return "";
+  return labels ? ", labels told" : ", null class";
+}
+
 std::string method_of(const EvaluateRequest& request, const ProcessOptions& options,
-                      const Model& model, int64_t steps, bool labels, const std::string& data) {
+                      int64_t steps) {
   const BpdOptions& bpd = request.bpd;
   std::string text = "variational bound";
   text += steps == options.num_train_timesteps
@@ -58,51 +63,89 @@ std::string method_of(const EvaluateRequest& request, const ProcessOptions& opti
   text += options.thresholding  ? ", x_0 thresholded"
           : options.clip_sample ? ", x_0 clipped"
                                 : ", x_0 not clipped";
-  text += request.tanh_decoder ? ", decoder by tanh" : ", discretised Gaussian decoder";
-  if (model.conditional()) text += labels ? ", labels told" : ", null class";
-  return text + "; " + data;
+  return text + (request.tanh_decoder ? ", decoder by tanh" : ", discretised Gaussian decoder");
 }
+
+std::string method_of(const OdeBpdOptions& options, double sigma) {
+  const OdeLikelihoodOptions& ode = options.ode;
+  return fmt::format(
+      "probability-flow ODE, {} steps of {}, divergence {}, {} dequantisation, "
+      "density at sigma/alpha {:.4g}",
+      options.steps, ode.method,
+      ode.divergence == "exact"
+          ? "exact"
+          : fmt::format("by {} {} probe{}", ode.probes, ode.probe, ode.probes == 1 ? "" : "s"),
+      options.dequantisation, sigma);
+}
+
+// A model and the images it is judged by, checked.
+struct Judged {
+  Judged(Model& model, const EvaluateRequest& request)
+      : options(process_of(model, request)),
+        process(options),
+        steps(request.steps.value_or(options.num_train_timesteps)),
+        bound(process.levels(steps), options.variance_type,
+              request.tanh_decoder ? Decoder::kDiscretisedTanh : Decoder::kDiscretised),
+        device(model.net->parameters().front().device()) {
+    if (request.batch < 1) fail("--batch {}: expected at least 1", request.batch);
+    const bool learned = options.variance_type.starts_with("learned");
+    if (learned && model.options().out_channels != 2 * model.options().in_channels)
+      fail("evaluate: variance_type {} needs a network with a learned variance: {} has none",
+           options.variance_type, model.name);
+    data = images_of(model, request);
+    const bool labels = labels_told(model, request, *data);
+    context = told(model, labels) + "; " + data->describe();
+    loader.batch_size = request.batch;
+    loader.height = static_cast<int>(model.height), loader.width = static_cast<int>(model.width);
+    loader.channels = static_cast<int>(model.options().in_channels);
+    if (loader.channels != 1 && loader.channels != 3)
+      fail("evaluate: {} has {} channels: images have 1 or 3", model.name, loader.channels);
+    network = [&model, labels](const Tensor& x, const Tensor& t, const Tensor& of_data) {
+      Tensor given;
+      if (labels) given = of_data;
+      if (!labels && model.conditional()) given = at::full_like(of_data, *model.card->null_class);
+      return model.net->forward(x, t, given);
+    };
+  }
+
+  ProcessOptions options;
+  Process process;
+  int64_t steps;
+  VariationalBound bound;
+  at::Device device;
+  DatasetPtr data;
+  std::string context;  // of a method: labels and data
+  LoaderOptions loader;
+  LabelledNetwork network;
+};
 
 }  // namespace
 
 EvaluateResult evaluate_bpd(Model& model, const EvaluateRequest& request,
                             const ProgressFn& progress, const CancelToken& cancel) {
-  const ProcessOptions options = process_of(model, request);
-  const Process process(options);
-  const int64_t steps = request.steps.value_or(options.num_train_timesteps);
-  if (request.batch < 1) fail("--batch {}: expected at least 1", request.batch);
-  const bool learned = options.variance_type.starts_with("learned");
-  if (learned && model.options().out_channels != 2 * model.options().in_channels)
-    fail("evaluate: variance_type {} needs a network with a learned variance: {} has none",
-         options.variance_type, model.name);
-  const VariationalBound bound(
-      process.levels(steps), options.variance_type,
-      request.tanh_decoder ? Decoder::kDiscretisedTanh : Decoder::kDiscretised);
-  const DatasetPtr data = images_of(model, request);
-  const bool labels = labels_told(model, request, *data);
-
-  LoaderOptions loader;
-  loader.batch_size = request.batch;
-  loader.height = static_cast<int>(model.height), loader.width = static_cast<int>(model.width);
-  loader.channels = static_cast<int>(model.options().in_channels);
-  if (loader.channels != 1 && loader.channels != 3)
-    fail("evaluate: {} has {} channels: images have 1 or 3", model.name, loader.channels);
-  const LabelledNetwork network = [&](const Tensor& x, const Tensor& t, const Tensor& of_data) {
-    Tensor told;
-    if (labels) told = of_data;
-    if (!labels && model.conditional()) told = at::full_like(of_data, *model.card->null_class);
-    return model.net->forward(x, t, told);
-  };
-  const at::Device device = model.net->parameters().front().device();
+  const Judged judged(model, request);
   EvaluateResult out;
-  out.method = method_of(request, options, model, steps, labels, data->describe());
-  const Tensor t = bound.timesteps();
+  out.method = method_of(request, judged.options, judged.steps) + judged.context;
+  const Tensor t = judged.bound.timesteps();
   out.timesteps.assign(t.data_ptr<double>(), t.data_ptr<double>() + t.numel());
   std::vector<int64_t> indices =
-      timesteps(options.timestep_spacing, options.num_train_timesteps, steps, options.steps_offset);
+      timesteps(judged.options.timestep_spacing, judged.options.num_train_timesteps, judged.steps,
+                judged.options.steps_offset);
   std::reverse(indices.begin(), indices.end());
-  out.bpd = variational_bpd(network, process, bound, indices, data, loader, device, request.bpd,
-                            progress, cancel);
+  out.bpd = variational_bpd(judged.network, judged.process, judged.bound, indices, judged.data,
+                            judged.loader, judged.device, request.bpd, progress, cancel);
+  return out;
+}
+
+OdeResult evaluate_bpd_ode(Model& model, const EvaluateRequest& request, const ProgressFn& progress,
+                           const CancelToken& cancel) {
+  EvaluateRequest whole = request;
+  whole.steps.reset(), whole.spacing.reset();  // of the bound's chain; the ODE has its own
+  const Judged judged(model, whole);
+  OdeResult out;
+  out.bpd = ode_bpd(judged.network, judged.process, judged.bound, judged.data, judged.loader,
+                    judged.device, request.ode, progress, cancel);
+  out.method = method_of(request.ode, out.bpd.sigma) + judged.context;
   return out;
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "tweedie/metrics/bpd.h"
+#include "tweedie/metrics/ode_bpd.h"
 #include "tweedie/pipeline/model_folder.h"
 
 namespace tweedie {
@@ -11,6 +12,7 @@ namespace tweedie {
 struct EvaluateRequest {
   std::string data;  ///< a dataset spec; its @test part unless it names another
   BpdOptions bpd;
+  OdeBpdOptions ode;
   int64_t batch = 64;                 ///< images at once: bounds the memory
   std::optional<int64_t> steps = {};  ///< of a strided chain with a bound of its own; absent: all T
   std::optional<std::string> spacing = {}, variance_type = {};  ///< over the folder's
@@ -29,5 +31,15 @@ struct EvaluateResult {
 /// any work.
 EvaluateResult evaluate_bpd(Model& model, const EvaluateRequest& request,
                             const ProgressFn& progress = {}, const CancelToken& cancel = {});
+
+struct OdeResult {
+  OdeBpd bpd;
+  std::string method;
+};
+
+/// Bits/dim by the probability-flow ODE; a chain of the request's (steps, spacing) says nothing
+/// here. Throws Error (user) for what does not fit together, before any work.
+OdeResult evaluate_bpd_ode(Model& model, const EvaluateRequest& request,
+                           const ProgressFn& progress = {}, const CancelToken& cancel = {});
 
 }  // namespace tweedie

@@ -51,9 +51,10 @@ Tensor invert(Model& model, const InvertRequest& request, const ProgressFn& prog
                 .values = {}});
     cancel.check();
   };
-  return ddim_invert(denoise, request.images.to(device), levels, process.schedule().level(0),
-                     {.iterations = request.iterations}, on_step)
-      .cpu();
+  const Tensor x =
+      ddim_invert(denoise, request.images.to(device), levels, process.schedule().level(0),
+                  {.iterations = request.iterations}, on_step);
+  return (x / process.initial_std(levels.front())).cpu();
 }
 
 Tensor read_pictures(const std::vector<std::string>& files, const Model& model) {

@@ -9,6 +9,7 @@
 #include "tweedie/nn/unet.h"
 #include "tweedie/pipeline/generate.h"
 #include "tweedie/process/config_json.h"
+#include "tweedie/train/step_loss.h"
 
 namespace fs = std::filesystem;
 
@@ -86,15 +87,16 @@ Training::Training(Config config, fs::path folder, const std::string& device, bo
   loader.channels = static_cast<int>(config_.model.in_channels);
   loader.flip = config_.data.flip;
   loader.crop = config_.data.crop == "random" ? Crop::kRandom : Crop::kCenter;
-  trainer_ = std::make_unique<Trainer>(TrainSetup{.net = net_,
-                                                  .process = Process(config_.process),
-                                                  .objective = config_.objective,
-                                                  .train = config_.train,
-                                                  .data = data_,
-                                                  .heldout = heldout_,
-                                                  .loader = loader,
-                                                  .folder = folder_,
-                                                  .tune = tune});
+  trainer_ =
+      std::make_unique<Trainer>(TrainSetup{.net = net_,
+                                           .process = Process(first_process(config_.process)),
+                                           .objective = config_.objective,
+                                           .train = config_.train,
+                                           .data = data_,
+                                           .heldout = heldout_,
+                                           .loader = loader,
+                                           .folder = folder_,
+                                           .tune = tune});
 }
 
 std::vector<std::string> Training::facts() const {
@@ -160,16 +162,16 @@ ModelCard Training::card(const TrainState& state) const {
 }
 
 void Training::save(const TrainView& view) const {
-  save_model(folder_, config_.model, view.ema, config_.process, card(view.state));
+  save_model(folder_, config_.model, view.ema, view.process, card(view.state));
 }
 
 // The same seeds and classes every time, so that one sees the training go on.
 void Training::preview(const TrainView& view, const CancelToken& cancel) const {
   Model model;
   model.net = view.net;
-  const std::string of_process = scheduler_class(config_.process);
+  const std::string of_process = scheduler_class(view.process);
   model.scheduler =
-      scheduler_json(config_.process, of_process == "DDPMScheduler" ? "DDIMScheduler" : of_process);
+      scheduler_json(view.process, of_process == "DDPMScheduler" ? "DDIMScheduler" : of_process);
   model.card = card(view.state);
   std::tie(model.height, model.width) = std::pair(config_.data.size[0], config_.data.size[1]);
   const int64_t steps = std::min(kPreviewSteps, config_.process.num_train_timesteps);

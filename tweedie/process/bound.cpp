@@ -9,6 +9,7 @@
 #include "tweedie/process/gaussian.h"
 #include "tweedie/process/options.h"
 #include "tweedie/process/posterior.h"
+#include "tweedie/process/reverse_variance.h"
 
 namespace tweedie {
 namespace {
@@ -45,6 +46,7 @@ VariationalBound::VariationalBound(std::vector<Level> levels, const std::string&
   }
   // The step to the data has no posterior variance: the next one's stands in (IDDPM's code).
   log_beta_tilde[0] = size_ > 1 ? log_beta_tilde[1] : log_beta[0];
+  if (variance_type.starts_with("fixed_large")) log_beta[0] = log_beta_tilde[0];  // DDPM's code
   timesteps_ = at::tensor(t, at::kDouble);
   c0_ = at::tensor(c0, at::kDouble);
   log_beta_ = at::tensor(log_beta, at::kDouble);
@@ -59,18 +61,10 @@ Tensor VariationalBound::prior(const Tensor& x0) const {
 }
 
 Tensor VariationalBound::log_variance(const Estimate& e, const Tensor& x0, const Tensor& k) const {
-  const Tensor log_beta = at_steps(log_beta_, k, x0);
-  const Tensor log_beta_tilde = at_steps(log_beta_tilde_, k, x0);
-  if (variance_type_.starts_with("fixed_small")) return log_beta_tilde;  // DDPM Sec. 3.2
-  if (variance_type_.starts_with("fixed_large"))  // the step to the data as in DDPM's code
-    return at::where(at_steps(at::arange(size_), k, x0) == 0, log_beta_tilde, log_beta);
-  if (!e.log_variance.defined())
-    fail("[process] variance_type {} needs a network with twice the image's channels",
-         variance_type_);
-  const Tensor learned = e.log_variance.to(at::kDouble);
-  if (variance_type_ == "learned") return learned;  // IDDPM Sec. 3.1
-  const Tensor share = (learned + 1) / 2;
-  return share * log_beta + (1 - share) * log_beta_tilde;  // IDDPM Eq. 15
+  Estimate wide = e;
+  if (e.log_variance.defined()) wide.log_variance = e.log_variance.to(at::kDouble);
+  return log_reverse_variance(variance_type_, wide, at_steps(log_beta_, k, x0),
+                              at_steps(log_beta_tilde_, k, x0));
 }
 
 Tensor VariationalBound::decoder_term(const Estimate& e, const Tensor& x0,

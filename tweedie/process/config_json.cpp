@@ -90,6 +90,7 @@ Json scheduler_json(const ProcessOptions& options, const std::string& class_name
   Json json = to_json(options);
   for (const char* key : {"path", "sigma_min", "sigma_max", "shift"}) json.erase(key);
   if (options.prediction_type != "edm") json.erase("sigma_data");
+  if (options.beta_schedule == "learned") json["beta_schedule"] = "linear";  // trained_betas count
   if (class_name == "EDMEulerScheduler" || class_name == "FlowMatchEulerDiscreteScheduler") {
     json = class_name.starts_with("EDM") ? edm_json(options) : flow_json(options);
     for (const char* key : {"clip_sample", "clip_sample_range", "variance_type"})  // for ourselves

@@ -21,6 +21,11 @@ std::pair<double, double> range_of(const Schedule& schedule) {
 
 }  // namespace
 
+Path path_of(const Process& process) {
+  const std::string& path = process.options().path;
+  return path == "edm" ? ve_path() : path == "flow" ? flow_path() : vp_path(process.schedule());
+}
+
 Level Grid::landing(int64_t i) const {
   if (stride == 0) return levels[i + 1];
   const double t = levels[i].t - static_cast<double>(stride);
@@ -49,23 +54,28 @@ std::vector<double> noise_ratios(const std::string& spacing, int64_t N, double h
 Grid make_grid(const Process& process, const GridOptions& options) {
   if (!options.scheduler.empty()) return diffusers_grid(process, options);
   const int64_t T = process.schedule().size(), N = options.steps;
-  const Path path = vp_path(process.schedule());
   const std::string& spacing = options.spacing;
-  if (!options.timesteps.empty()) return {process.levels_at(options.timesteps), path};
-  if (is_respacing(spacing)) return {process.levels_at(respaced(spacing, T)), path};
+  const auto begun = [&](std::vector<Level> levels) {
+    Grid grid(std::move(levels), path_of(process));
+    grid.init = process.initial_std(grid.levels.front());
+    return grid;
+  };
+  if (!options.timesteps.empty()) return begun(process.levels_at(options.timesteps));
+  if (is_respacing(spacing)) return begun(process.levels_at(respaced(spacing, T)));
   const std::vector<std::string> known = spacing_names();
   if (std::find(known.begin(), known.end(), spacing) == known.end())
     fail_unknown("spacing", spacing, known);
-  if (!between_timesteps(spacing)) return {process.levels(N, spacing, options.offset), path};
+  if (!between_timesteps(spacing)) return begun(process.levels(N, spacing, options.offset));
 
   if (N < 1 || N > T) fail("[process] steps: {} is outside 1..{}", N, T);
   if (!(options.rho > 0)) fail("[process] rho: {} must be above 0", options.rho);
   const auto [high, low] = range_of(process.schedule());
+  const Path path = path_of(process);
   std::vector<Level> levels;
   for (const double r : noise_ratios(spacing, N, high, low, options.rho))
     levels.push_back(path.at_ratio(r));
   levels.push_back(process.end());
-  return {levels, path};
+  return begun(levels);
 }
 
 }  // namespace tweedie

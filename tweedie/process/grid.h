@@ -40,6 +40,9 @@ struct GridOptions {
   std::string scheduler = {};  ///< the class of diffusers' whose own lists to follow; "" for ours
 };
 
+/// What lies between the timesteps of a process.
+Path path_of(const Process& process);
+
 /// The spacings' names; a respacing is beside them.
 std::vector<std::string> spacing_names();
 

@@ -45,7 +45,7 @@ struct ProcessOptions {
     field("beta_start", self.beta_start, "variance of the first step", between(0, 1));
     field("beta_end", self.beta_end, "variance of the last step", between(0, 1));
     field("beta_schedule", self.beta_schedule, "how the variance grows between them",
-          one_of(schedule_names()));
+          one_of(beta_schedules()));
     field("trained_betas", self.trained_betas, "the T variances themselves, instead of a schedule",
           between(0, 1));
     field("prediction_type", self.prediction_type, "what the network is asked for",

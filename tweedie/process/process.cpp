@@ -144,13 +144,14 @@ std::vector<Level> Process::levels(int64_t steps, const std::optional<std::strin
 
 std::vector<Level> Process::levels_at(const std::vector<int64_t>& timesteps) const {
   std::vector<Level> levels;
+  int64_t before = schedule_.size();
   for (const int64_t t : timesteps) {
     if (t < 0 || t >= schedule_.size())
       fail("[process] timestep {} is outside 0..{}", t, schedule_.size() - 1);
-    if (!levels.empty() && t >= levels.back().t)
-      fail("[process] timesteps must fall: {} follows {}", t, levels.back().t);
+    if (t >= before) fail("[process] timesteps must fall: {} follows {}", t, before);
     levels.push_back(schedule_.level(t));
     require_signal(levels.back());
+    before = t;
   }
   levels.push_back(end());
   return levels;

@@ -115,12 +115,22 @@ std::vector<std::string> schedule_names() {
   return names;
 }
 
+std::vector<std::string> beta_schedules() {
+  std::vector<std::string> names = schedule_names();
+  names.push_back("learned");
+  return names;
+}
+
 std::vector<double> make_betas(const ProcessOptions& options) {
   std::vector<double> betas;
   for (const ScheduleInfo& schedule : schedules())
     if (options.beta_schedule == schedule.name) betas = schedule.betas(options);
-  if (betas.empty()) fail_unknown("beta_schedule", options.beta_schedule, schedule_names());
   if (options.trained_betas) betas = *options.trained_betas;
+  if (betas.empty() && options.beta_schedule == "learned")
+    fail(
+        "[process] beta_schedule learned: is trained with a network, and then is its "
+        "trained_betas");
+  if (betas.empty()) fail_unknown("beta_schedule", options.beta_schedule, beta_schedules());
   if (static_cast<int64_t>(betas.size()) != options.num_train_timesteps)
     fail("[process] trained_betas has {} values and num_train_timesteps is {}", betas.size(),
          options.num_train_timesteps);

@@ -15,5 +15,7 @@ struct ScheduleInfo {
 /// In the order of schedules.inc.
 const std::vector<ScheduleInfo>& schedules();
 std::vector<std::string> schedule_names();
+/// These and learned, which has no formula: it is trained, and kept as trained_betas.
+std::vector<std::string> beta_schedules();
 
 }  // namespace tweedie

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "tweedie/process/posterior.h"
+#include "tweedie/process/reverse_variance.h"
 #include "tweedie/samplers/walk.h"
 
 namespace tweedie {
@@ -12,18 +13,9 @@ namespace {
 
 // The standard deviation of p(x_p | x_t): a number, or a tensor where the network learned it.
 Tensor step_std(const std::string& type, const Estimate& e, const Level& at, const Level& next) {
-  const double beta = step_variance(at, next), beta_tilde = posterior(at, next).variance;
-  if (type == "fixed_small" || type == "fixed_small_log")
-    return at::scalar_tensor(std::sqrt(beta_tilde), at::kDouble);  // DDPM Sec. 3.2
-  if (type == "fixed_large" || type == "fixed_large_log")
-    return at::scalar_tensor(std::sqrt(beta), at::kDouble);  // DDPM Sec. 3.2
-  if (type != "learned" && type != "learned_range")
-    fail_unknown("variance_type", type, variance_types());
-  if (!e.log_variance.defined())
-    fail("[ddpm] variance_type {} needs a network with twice the image's channels", type);
-  if (type == "learned") return (0.5 * e.log_variance).exp();  // IDDPM Sec. 3.1
-  const Tensor f = (e.log_variance + 1) / 2;
-  const Tensor log_variance = f * std::log(beta) + (1 - f) * std::log(beta_tilde);  // IDDPM Eq. 15
+  const auto log_of = [](double v) { return at::scalar_tensor(std::log(v), at::kDouble); };
+  const Tensor log_variance = log_reverse_variance(type, e, log_of(step_variance(at, next)),
+                                                   log_of(posterior(at, next).variance));
   return (0.5 * log_variance).exp();
 }
 

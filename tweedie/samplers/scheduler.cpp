@@ -48,8 +48,11 @@ std::string word(const Json& config, const char* key, const char* absent) {
   return value;
 }
 
+std::string class_of(const Json& config) { return word(config, "_class_name", "DDPMScheduler"); }
+
 // Values of keys that change the method and are not to be had here.
 void check_supported(const Json& config, const SamplerInfo& sampler) {
+  const bool edm = class_of(config).starts_with("EDM");  // there sigma_min is the path's
   struct Needed {
     const char* key;
     Json value;
@@ -73,6 +76,7 @@ void check_supported(const Json& config, const SamplerInfo& sampler) {
                         {"skip_prk_steps", false, " pndm "}};
   for (const Needed& needed : all) {
     if (!config.contains(needed.key) || config[needed.key].is_null()) continue;
+    if (edm && std::string_view(needed.key).starts_with("sigma_m")) continue;
     const bool asked = std::string_view(needed.whose).find(fmt::format(" {} ", sampler.name)) !=
                        std::string_view::npos;
     if (asked && config[needed.key] != needed.value)
@@ -85,7 +89,8 @@ ProcessOptions process_of(const Json& config, const SamplerInfo& sampler, bool t
   const Traits& traits = traits_of(sampler.scheduler);
   const std::string_view name = sampler.name;
   ProcessOptions process = process_options_from_json(config);
-  if (!config.contains("timestep_spacing")) process.timestep_spacing = traits.spacing;
+  if (!config.contains("timestep_spacing"))
+    process.timestep_spacing = process.path == "flow" ? "trailing" : traits.spacing;
   if (!config.contains("clip_sample")) process.clip_sample = traits.clip_sample;
   if (name == "heun" || name == "dpm2") {
     if (!config.contains("beta_start")) process.beta_start = 0.00085;
@@ -110,6 +115,7 @@ GridOptions grid_of(const Json& config, const SamplerInfo& sampler, const Proces
   GridOptions grid;
   grid.spacing = grid.list = process.timestep_spacing;
   grid.offset = process.steps_offset;
+  if (process.path == "edm") grid.spacing = "karras";  // EDM Eq. 5
   if (!traits_of(sampler.scheduler).sigma_grids) return grid;
   if (flag(config, "use_karras_sigmas")) grid.spacing = "karras";
   if (flag(config, "use_exponential_sigmas")) grid.spacing = "exponential";
@@ -135,7 +141,9 @@ SamplerOptions options_of(const Json& config, const SamplerInfo& sampler, bool t
 }  // namespace
 
 std::string sampler_of(const Json& config) {
-  const std::string scheduler = word(config, "_class_name", "DDPMScheduler");
+  const std::string scheduler = class_of(config);
+  if (scheduler == "EDMEulerScheduler" || scheduler == "FlowMatchEulerDiscreteScheduler")
+    return "euler";
   if (scheduler == "DPMSolverMultistepScheduler") {
     const std::string type = word(config, "algorithm_type", "dpmsolver++");
     int64_t order = 2;
@@ -168,6 +176,9 @@ SchedulerSetup scheduler_setup(const Json& config, const SamplerInfo& sampler,
   check_supported(config, sampler);
   SchedulerSetup setup;
   setup.process = process_of(config, sampler, theirs);
+  if (theirs && setup.process.path != "vp")
+    fail("--scheduler-rules diffusers: those of {} are for the vp path, and the model's is {}",
+         sampler.scheduler, setup.process.path);
   setup.grid = grid_of(config, sampler, setup.process);
   setup.options = options_of(config, sampler, theirs);
   setup.options.rules = rules;

@@ -40,8 +40,8 @@ Checkpoint load(const fs::path& folder) {
   out.weights = read_safetensors(folder / "weights.safetensors");
   out.ema = read_safetensors(folder / "ema.safetensors");
   out.optimizer = read_safetensors(folder / "optimizer.safetensors");
-  if (fs::exists(folder / "t_sampler.safetensors"))
-    out.t_sampler = read_safetensors(folder / "t_sampler.safetensors");
+  if (fs::exists(folder / "loss.safetensors"))
+    out.loss = read_safetensors(folder / "loss.safetensors");
   return out;
 }
 
@@ -53,8 +53,8 @@ fs::path save_checkpoint(const fs::path& run, const Checkpoint& checkpoint, int6
     write_safetensors(temporary / "weights.safetensors", checkpoint.weights);
     write_safetensors(temporary / "ema.safetensors", checkpoint.ema);
     write_safetensors(temporary / "optimizer.safetensors", checkpoint.optimizer);
-    if (!checkpoint.t_sampler.empty())
-      write_safetensors(temporary / "t_sampler.safetensors", checkpoint.t_sampler);
+    if (!checkpoint.loss.empty())
+      write_safetensors(temporary / "loss.safetensors", checkpoint.loss);
     write_json(temporary / "state.json", to_json(checkpoint.state));
   });
   std::error_code error;  // one that stays is no harm

@@ -52,7 +52,7 @@ struct Checkpoint {
   TensorMap weights;    // weights.safetensors: the raw ones
   TensorMap ema;        // ema.safetensors: the running mean, the model
   TensorMap optimizer;  // optimizer.safetensors: exp_avg.NAME, exp_avg_sq.NAME
-  TensorMap t_sampler;  // t_sampler.safetensors, if it has a state: history, counts
+  TensorMap loss;       // loss.safetensors, if it remembers: losses by t, or the learned schedule
 };
 
 /// Writes RUN/checkpoints/step_N, then removes all but the `keep` newest. A failure or a kill at

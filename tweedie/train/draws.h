@@ -8,7 +8,7 @@ namespace tweedie {
 
 /// All on the CPU.
 struct Draws {
-  Tensor t;       ///< [N] int64, by the objective's t_sampler
+  Tensor t;       ///< [N] int64
   Tensor weight;  ///< [N] float32, of each example's loss
   Tensor labels;  ///< [N] int64; some replaced by the null class (CFG Alg. 1); undefined without
                   ///< labels
@@ -19,5 +19,7 @@ struct Draws {
 /// below 0 (a dataset without classes) give undefined labels.
 Draws draw(const Batch& batch, const TimestepSampler& sampler, double label_dropout,
            int64_t null_class, Rng rng);
+/// The same at timesteps t [N] that are given, each of weight 1.
+Draws draw(const Batch& batch, Tensor t, double label_dropout, int64_t null_class, Rng rng);
 
 }  // namespace tweedie

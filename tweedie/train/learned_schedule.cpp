@@ -66,11 +66,11 @@ Tensor LearnedSchedule::g_at(const Tensor& step) const {
 ScheduleDraw LearnedSchedule::draw(int64_t n, double u) const {
   const Tensor t =
       (u + at::arange(n, at::kDouble) / static_cast<double>(n)).remainder(1);  // VDM App.
-  const double count = static_cast<double>(T_ - 1);  // 2..T: the decoder needs no draw
-  const Tensor step = (t * count).floor().clamp_max(count - 1).to(at::kLong) + 2;
-  const Tensor g = g_at(step), before = g_at(step - 1);
-  const Tensor weight = at::expm1(g - before) / 2;  // VDM Sec. 4
-  return {step, at::sigmoid(-g).sqrt(), at::sigmoid(g).sqrt(), count * weight};
+  const double T = static_cast<double>(T_);
+  const Tensor step = (t * T).floor().clamp_max(T - 1).to(at::kLong) + 1;
+  const Tensor g = g_at(step), before = g_at((step - 1).clamp_min(1));  // no weight at step 1
+  const Tensor weight = at::expm1(g - before) / 2;                      // VDM Sec. 4
+  return {step, at::sigmoid(-g).sqrt(), at::sigmoid(g).sqrt(), T * weight};
 }
 
 ScheduleTerms LearnedSchedule::terms(const ScheduleDraw& draw, const Tensor& x0,

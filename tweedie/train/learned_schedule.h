@@ -38,9 +38,10 @@ struct LearnedScheduleOptions {
 /// Where the examples of a batch stand. Differentiable in the schedule's parameters, but for
 /// `step`.
 struct ScheduleDraw {
-  Tensor step;          ///< [N] int64, 2..T: the papers' t; a network is told step - 1
+  Tensor step;          ///< [N] int64, 1..T: the papers' t; a network is told step - 1
   Tensor alpha, sigma;  ///< [N] float64
-  Tensor weight;        ///< [N] float64: T - 1 times the bound's weight of |eps - E|^2
+  Tensor weight;  ///< [N] float64: T times the bound's weight of |eps - E|^2; 0 at step 1, which is
+                  ///< the decoder's
 };
 
 /// The bound of the chain that trained_betas() makes, nats of a whole example, [N] float64; its
@@ -57,6 +58,7 @@ class LearnedSchedule {
   /// Throws Error for options out of range, g0 >= g1 among them.
   explicit LearnedSchedule(const LearnedScheduleOptions& options = {});
 
+  int64_t size() const { return T_; }
   /// ln SNR at t of any shape, float64 in [0,1]; differentiable in the parameters.
   Tensor log_snr(const Tensor& t) const;
   /// Steps of n examples, stratified: t_j = (u + j/n) mod 1 for one u in [0,1).

@@ -16,6 +16,7 @@ struct TrainOptions {
 
   int64_t batch_size = 128, accumulate = 1;
   double learning_rate = 2e-4;
+  double schedule_learning_rate = 3e-3;
   std::string lr_schedule = "constant";
   int64_t warmup_steps = 500;
   double weight_decay = 0, beta1 = 0.9, beta2 = 0.999, epsilon = 1e-8;
@@ -44,6 +45,9 @@ struct TrainOptions {
     field("accumulate", self.accumulate, "batches whose mean gradient makes one optimiser step",
           between(1, 1 << 20));
     field("learning_rate", self.learning_rate, "AdamW's rate after the warm-up", at_least(0));
+    field("schedule_learning_rate", self.schedule_learning_rate,
+          "beta_schedule learned: Adam's rate for the schedule, which falls with the other",
+          at_least(0));
     field("lr_schedule", self.lr_schedule, "rate after the warm-up; cosine falls to 0 at the end",
           one_of({"constant", "cosine"}));
     field("warmup_steps", self.warmup_steps, "steps over which the rate rises linearly",

@@ -10,15 +10,14 @@
 #include "tweedie/core/rng.h"
 #include "tweedie/io/files.h"
 #include "tweedie/io/probe.h"
-#include "tweedie/losses/loss.h"
 #include "tweedie/nn/state.h"
 #include "tweedie/train/checks.h"
-#include "tweedie/train/draws.h"
 #include "tweedie/train/ema.h"
 #include "tweedie/train/log.h"
 #include "tweedie/train/lr.h"
 #include "tweedie/train/optimizer.h"
 #include "tweedie/train/precision.h"
+#include "tweedie/train/step_loss.h"
 #include "tweedie/train/tensorboard.h"
 
 namespace tweedie {
@@ -75,8 +74,8 @@ struct Trainer::State {
         device(parameters.tensors.at(0).device()),
         optimizer(parameters, train),
         ema(parameters.tensors, train),
-        loss(setup.objective, setup.process),
-        t_sampler(setup.objective, setup.process.schedule()),
+        loss(make_step_loss(setup.objective, setup.process, device, train.schedule_learning_rate,
+                            static_cast<uint64_t>(train.seed))),
         dropout(generator_for(device)) {
     setup.net->set_dropout_generator(dropout);
     setup.loader.batch_size = train.batch_size;
@@ -106,36 +105,27 @@ struct Trainer::State {
   at::Device device;
   AdamW optimizer;
   Ema ema;
-  Loss loss;
-  TimestepSampler t_sampler;
+  std::unique_ptr<StepLoss> loss;
   at::Generator dropout;
 };
 
-// DDPM Alg. 1, with the mean over `accumulate` batches, clipping and EMA.
+// The mean over `accumulate` batches, with clipping and EMA.
 StepReport Trainer::State::step(Loader& loader) {
   const auto seed = static_cast<uint64_t>(train.seed);
   const int64_t null_class = setup.net->options().num_class_embeds.value_or(0) - 1;
+  const bool conditional = setup.net->options().conditional();
+  const LabelledNetwork network = [&](const Tensor& x, const Tensor& t, const Tensor& labels) {
+    Autocast autocast(at.precision, device);
+    return setup.net->forward(x, t, conditional ? labels.to(device) : Tensor()).to(at::kFloat);
+  };
+  const double share = 1 / double(train.accumulate);
   Tensor mean_loss = at::zeros({}, at::TensorOptions(at::kFloat).device(device));
   optimizer.zero_grad();
   for (int64_t part = 0; part < train.accumulate; ++part) {
     const Batch batch = loader.next();
-    const Draws draws = draw(batch, t_sampler, setup.objective.label_dropout, null_class,
-                             Rng(seed, stream_of("train", at.step, part)));
     dropout.set_current_seed(Rng(seed, stream_of("dropout", at.step, part)).bits());
-    const Tensor x0 = batch.images.to(device), eps = draws.eps.to(device), t = draws.t.to(device);
-    const Tensor labels = setup.net->options().conditional() ? draws.labels.to(device) : Tensor();
-    const Tensor x_t = setup.process.add_noise(x0, eps, t);  // DDPM Eq. 4
-    Tensor output;
-    {
-      Autocast autocast(at.precision, device);
-      output =
-          setup.net->forward(setup.process.network_input(x_t, t), setup.process.told(t), labels);
-    }
-    const Tensor losses = loss(output.to(at::kFloat), {x0, eps, x_t, t});
-    const Tensor mean = (losses * draws.weight.to(device)).mean() / double(train.accumulate);
-    mean.backward();
-    mean_loss += mean.detach();
-    t_sampler.update(draws.t, losses);
+    mean_loss += share * loss->backward(network, batch, null_class, share,
+                                        Rng(seed, stream_of("train", at.step, part)));
   }
   const Tensor numbers = at::stack({mean_loss, optimizer.gradient_norm()}).cpu();
   const StepReport report{numbers[0].item<float>(), numbers[1].item<float>(),
@@ -145,6 +135,7 @@ StepReport Trainer::State::step(Loader& loader) {
                   .k = at.step + 1,
                   .gradient_scale = clip_factor(report.gradient_norm, train.grad_clip),
                   .ema = &ema});
+  loss->end_step(report.learning_rate / std::max(train.learning_rate, 1e-300));
   at.step += 1;
   at.images += train.images_per_step();
   at.loss_sum += report.loss, at.norm_sum += report.gradient_norm, at.window += 1;
@@ -168,7 +159,7 @@ Heldout Trainer::State::evaluate() {
   const LabelledNetwork network = [&](const Tensor& x, const Tensor& t, const Tensor& labels) {
     return setup.net->forward(x, t, conditional ? labels : Tensor());
   };
-  return heldout_loss(network, setup.process, setup.heldout, train.eval_images, setup.loader,
+  return heldout_loss(network, loss->process(), setup.heldout, train.eval_images, setup.loader,
                       device);
 }
 
@@ -224,10 +215,8 @@ void Trainer::State::restore(const NoticeFn& notice) {
   ema.load(parameters.tensors);
   load_state(*setup.net, saved.weights, folder + "/weights.safetensors");
   optimizer.load(saved.optimizer, folder + "/optimizer.safetensors");
-  if (t_sampler.has_state() && saved.t_sampler.count("history") && saved.t_sampler.count("counts"))
-    t_sampler.load(saved.t_sampler.at("history"), saved.t_sampler.at("counts"));
-  else if (t_sampler.has_state() && notice)
-    notice("the checkpoint holds no history of losses: t is uniform until there is one again");
+  if (!loss->load(saved.loss, folder + "/loss.safetensors") && notice)
+    notice("the checkpoint does not hold what the objective remembers: that begins anew");
   TrainState state = saved.state;
   state.objective = at.objective, state.train = at.train, state.data = at.data;
   state.threads = at.threads;
@@ -239,9 +228,7 @@ void Trainer::State::restore(const NoticeFn& notice) {
 }
 
 fs::path Trainer::State::save() {
-  Checkpoint out{at, state_of(*setup.net), {}, optimizer.state(), {}};
-  if (t_sampler.has_state())
-    out.t_sampler = {{"history", t_sampler.history()}, {"counts", t_sampler.counts()}};
+  Checkpoint out{at, state_of(*setup.net), {}, optimizer.state(), loss->state()};
   {
     WithEma with(setup.net, ema);
     out.ema = state_of(*setup.net);
@@ -254,7 +241,8 @@ void Trainer::State::show(const std::function<void(const TrainView&)>& callback,
   if (!callback) return;
   WithEma with(setup.net, ema);
   const TensorMap weights = state_of(*setup.net);
-  callback({at, setup.net, weights, last, [&](const std::string& tag, const fs::path& png) {
+  callback({at, setup.net, weights, loss->process().options(), last,
+            [&](const std::string& tag, const fs::path& png) {
               const auto shape = probe_picture(png);
               if (!shape) fail("[train] {}: not a picture", png.string());
               events.image(at.step, tag, read_file(png), shape->width, shape->height,

@@ -38,8 +38,9 @@ struct TrainSetup {
 struct TrainView {
   const TrainState& state;
   Network net;
-  const TensorMap& ema;  ///< the network's state dict with the EMA weights
-  bool last;             ///< the training ends here: budget spent or cancelled
+  const TensorMap& ema;           ///< the network's state dict with the EMA weights
+  const ProcessOptions& process;  ///< a learned schedule as it stands
+  bool last;                      ///< the training ends here: budget spent or cancelled
   /// Shows a PNG file under `tag` in TensorBoard.
   std::function<void(const std::string& tag, const std::filesystem::path& png)> show;
 };
