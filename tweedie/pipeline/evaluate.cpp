@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "tweedie/process/timesteps.h"
 
@@ -26,6 +27,9 @@ DatasetPtr images_of(const Model& model, const EvaluateRequest& request) {
   if (request.data.empty()) fail("evaluate: --data is missing: images the model has never seen");
   DatasetPtr data = open_dataset({.spec = request.data, .split = Split::kTest});
   if (data->size() == 0) fail("evaluate: {} holds no images", data->describe());
+  if (data->point_space().has_value() != model.points().has_value())
+    fail("evaluate: {} is a model of {}; the data: {}", model.name,
+         model.points() ? "points" : "images", data->describe());
   return data;
 }
 
@@ -45,6 +49,23 @@ bool labels_told(const Model& model, const EvaluateRequest& request, const Datas
   return true;
 }
 
+Decoder decoder_of(const Model& model, const EvaluateRequest& request) {
+  if (!model.points())
+    return request.tanh_decoder ? Decoder::kDiscretisedTanh : Decoder::kDiscretised;
+  if (request.tanh_decoder)
+    fail("--tanh-decoder: is about 8-bit pixels, and {} is a model of points", model.name);
+  return Decoder::kContinuous;
+}
+
+// From the density of x = (value - center) / scale to that of the values.
+void to_data_units(Bpd& bpd, const PointSpace& space) {
+  double shift = 0;
+  for (const double scale : space.scale)
+    shift += std::log2(scale) / static_cast<double>(space.scale.size());
+  bpd.total += shift, bpd.monte_carlo_total += shift;
+  bpd.decoder += shift, bpd.vlb[0] += shift;
+}
+
 std::string method_of(const EvaluateRequest& request, const ProcessOptions& options,
                       const Model& model, int64_t steps, bool labels, const std::string& data) {
   const BpdOptions& bpd = request.bpd;
@@ -58,7 +79,9 @@ std::string method_of(const EvaluateRequest& request, const ProcessOptions& opti
   text += options.thresholding  ? ", x_0 thresholded"
           : options.clip_sample ? ", x_0 clipped"
                                 : ", x_0 not clipped";
-  text += request.tanh_decoder ? ", decoder by tanh" : ", discretised Gaussian decoder";
+  text += model.points() ? ", continuous Gaussian decoder: bits of a density, in the data's units"
+          : request.tanh_decoder ? ", decoder by tanh"
+                                 : ", discretised Gaussian decoder";
   if (model.conditional()) text += labels ? ", labels told" : ", null class";
   return text + "; " + data;
 }
@@ -75,9 +98,8 @@ EvaluateResult evaluate_bpd(Model& model, const EvaluateRequest& request,
   if (learned && model.options().out_channels != 2 * model.options().in_channels)
     fail("evaluate: variance_type {} needs a network with a learned variance: {} has none",
          options.variance_type, model.name);
-  const VariationalBound bound(
-      process.levels(steps), options.variance_type,
-      request.tanh_decoder ? Decoder::kDiscretisedTanh : Decoder::kDiscretised);
+  const VariationalBound bound(process.levels(steps), options.variance_type,
+                               decoder_of(model, request));
   const DatasetPtr data = images_of(model, request);
   const bool labels = labels_told(model, request, *data);
 
@@ -85,7 +107,8 @@ EvaluateResult evaluate_bpd(Model& model, const EvaluateRequest& request,
   loader.batch_size = request.batch;
   loader.height = static_cast<int>(model.height), loader.width = static_cast<int>(model.width);
   loader.channels = static_cast<int>(model.options().in_channels);
-  if (loader.channels != 1 && loader.channels != 3)
+  loader.points = model.points();
+  if (!loader.points && loader.channels != 1 && loader.channels != 3)
     fail("evaluate: {} has {} channels: images have 1 or 3", model.name, loader.channels);
   const LabelledNetwork network = [&](const Tensor& x, const Tensor& t, const Tensor& of_data) {
     Tensor told;
@@ -103,6 +126,7 @@ EvaluateResult evaluate_bpd(Model& model, const EvaluateRequest& request,
   std::reverse(indices.begin(), indices.end());
   out.bpd = variational_bpd(network, process, bound, indices, data, loader, device, request.bpd,
                             progress, cancel);
+  if (loader.points) to_data_units(out.bpd, *loader.points);
   return out;
 }
 
