@@ -10,10 +10,11 @@ int main(int argc, char** argv) {
   try {
     Config config;
     config.data.source = "shapes:16";
-    config.model.block_out_channels = {16, 32};
-    config.model.down_block_types = {"DownBlock2D", "AttnDownBlock2D"};
-    config.model.up_block_types = {"AttnUpBlock2D", "UpBlock2D"};
-    config.model.norm_num_groups = 8;
+    UNetOptions& net = config.model.unet();
+    net.block_out_channels = {16, 32};
+    net.down_block_types = {"DownBlock2D", "AttnDownBlock2D"};
+    net.up_block_types = {"AttnUpBlock2D", "UpBlock2D"};
+    net.norm_num_groups = 8;
     config.train.steps = 30;  // far too few for good samples, enough to see the parts at work
     config.train.batch_size = 32;
     config.train.learning_rate = 1e-3;

@@ -218,7 +218,7 @@ void add_evaluate(CLI::App& app) {
       ->capture_default_str();
   verb.add_option("--probes", ode.ode.probes, "bpd_ode: of hutchinson")->capture_default_str();
   verb.add_option("--dequantise", ode.dequantisation,
-                  "bpd_ode: variational (a bound on the bits/dim) or uniform")
+                  "bpd_ode: variational (a bound on the bits/dim), uniform, or none for points")
       ->capture_default_str();
   verb.add_option("--plot", flags->plot, "also draw the terms over t, a .png or .svg");
   verb.add_option("--out", flags->out, "also write the JSON object there");

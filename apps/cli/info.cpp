@@ -10,12 +10,15 @@
 #include "tweedie/nn/state.h"
 #include "tweedie/pipeline/config.h"
 #include "tweedie/pipeline/model_folder.h"
+#include "tweedie/pipeline/points.h"
 #include "tweedie/train/checkpoint.h"
 
 namespace fs = std::filesystem;
 
 namespace tweedie::cli {
 namespace {
+
+constexpr int64_t kDots = 3000;
 
 using Facts = std::vector<std::pair<std::string, Json>>;
 
@@ -52,19 +55,24 @@ std::string training_line(const Json& training) {
   return line;
 }
 
+std::string samples_line(const Model& model) {
+  if (const auto space = model.points())
+    return fmt::format("points ({})", fmt::join(space->columns, ", "));
+  return fmt::format("{} (height x width), {} channels", hw(model.height, model.width),
+                     model.options().in_channels);
+}
+
 Facts of_model(const fs::path& folder) {
   const Model model = load_model(folder);
-  Facts facts = {
-      {"kind", "model"},
-      {"folder", folder.string()},
-      {"network",
-       fmt::format("{}, {} parameters", model.net->describe(), parameter_count(*model.net))},
-      {"samples", fmt::format("{} (height x width), {} channels", hw(model.height, model.width),
-                              model.options().in_channels)},
-      {"scheduler", fmt::format("{}: {} steps, {}, {}", model.scheduler_class,
-                                model.process_options().num_train_timesteps,
-                                model.process_options().beta_schedule,
-                                model.process_options().prediction_type)}};
+  Facts facts = {{"kind", "model"},
+                 {"folder", folder.string()},
+                 {"network", fmt::format("{}, {} parameters", model.net->describe(),
+                                         parameter_count(*model.net))},
+                 {"samples", samples_line(model)},
+                 {"scheduler", fmt::format("{}: {} steps, {}, {}", model.scheduler_class,
+                                           model.process_options().num_train_timesteps,
+                                           model.process_options().beta_schedule,
+                                           model.process_options().prediction_type)}};
   facts.emplace_back("classes",
                      model.conditional() ? Json(model.class_count()) : Json("none: unconditional"));
   if (!model.card) {
@@ -123,9 +131,23 @@ Facts of_image(const fs::path& file) {
   return facts;
 }
 
+Facts of_points(const Dataset& data, const std::string& out) {
+  const PointSpace space = *data.point_space();
+  Facts facts = {{"kind", "dataset"},        {"what", data.describe()}, {"count", data.size()},
+                 {"columns", space.columns}, {"center", space.center},  {"scale", space.scale},
+                 {"classes", data.classes()}};
+  if (out.empty()) return facts;
+  std::vector<int64_t> labels;
+  const at::Tensor points = points_of(data, kDots, &labels);
+  write_scatter(out, scatter(points, space, labels, data.classes()));
+  facts.emplace_back("picture", out);
+  return facts;
+}
+
 Facts of_dataset(const std::string& spec, const std::string& out, bool force) {
   if (!out.empty()) require_free(out, force);
   const DatasetPtr data = open_dataset({.spec = spec, .split = Split::kAll});
+  if (data->point_space()) return of_points(*data, out);
   const auto [height, width] = data->common_size();
   const int channels = data->common_channels();
   ProgressBar bar("reading");
@@ -177,7 +199,8 @@ Facts of_checkpoint(const fs::path& folder) {
 
 // A run whose first checkpoint is still to come has a config.json of ours and no model.
 bool is_young_run(const fs::path& folder) {
-  return fs::exists(folder / "log.jsonl") && !fs::exists(folder / "unet");
+  return fs::exists(folder / "log.jsonl") && !fs::exists(folder / "unet") &&
+         !fs::exists(folder / "denoiser");
 }
 
 // The folder of a model that is named or lies there; empty: none.
@@ -228,7 +251,8 @@ void add_info(CLI::App& app) {
   auto flags = std::make_shared<Flags>();
   verb.add_option("thing", flags->thing, "a path, a dataset spec or the name of a model")
       ->required();
-  verb.add_option("--out", flags->out, "for a dataset: save a contact sheet there");
+  verb.add_option("--out", flags->out,
+                  "for a dataset: save a contact sheet there, of points a scatter plot");
   verb.add_flag("--force", flags->force, "replace what exists");
   verb.add_flag("--plan", flags->plan,
                 "of a model: how each of its convolutions and attentions is computed on this CPU");

@@ -57,11 +57,14 @@ const std::map<std::string, Entries (*)()>& lists() {
       {"configs", configs},
       {"keys", fields_of_config},
       {"data", [] {
-         return Entries{{"fashion-mnist", "70,000 grey 28x28 garments in 10 classes"},
-                        {"idx:DIR", "MNIST's format, gz or not"},
-                        {"cifar10:DIR", "CIFAR-10, the binary version"},
-                        {"folder:DIR", "PNG, JPEG, WebP; the class is the first folder level"},
-                        {"shapes[:SIZE]", "procedural shapes in colour; needs nothing on disk"}};
+         return Entries{
+             {"fashion-mnist", "70,000 grey 28x28 garments in 10 classes"},
+             {"idx:DIR", "MNIST's format, gz or not"},
+             {"cifar10:DIR", "CIFAR-10, the binary version"},
+             {"folder:DIR", "PNG, JPEG, WebP; the class is the first folder level"},
+             {"shapes[:SIZE]", "procedural shapes in colour; needs nothing on disk"},
+             {"points:NAME", "points in the plane: moons, rings or mixture, a known density"},
+             {"points:FILE.csv", "a point a line, of any number of columns"}};
        }}};
   return all;
 }

@@ -59,6 +59,12 @@ Chart training_chart(const fs::path& run) {
   return chart;
 }
 
+DatasetPtr images_of(const PlotFlags& flags) {
+  DatasetPtr data = open_dataset({.spec = flags.data, .split = Split::kTest});
+  if (data->point_space()) fail("plot {}: {}: expected images", flags.what, data->describe());
+  return data;
+}
+
 // Image `index` of the data as x_0, noised at each of `ks` with noise of its own, at the unit power
 // of the vp path whatever the process's is.
 std::vector<Image> noised(const PlotFlags& flags, const Process& process, const Image& image,
@@ -85,8 +91,9 @@ std::vector<int64_t> places(const PlotFlags& flags, int64_t T) {
 // Real images on their way to noise: a row an image, t growing to the right (DDPM Eq. 4).
 Image noising(const PlotFlags& flags, const std::string& name) {
   const Model model = load_model(find_model(name));
+  if (model.points()) fail("plot noising: {} is a model of points; expected images", name);
   const Process process(model.process_options());
-  const DatasetPtr data = open_dataset({.spec = flags.data, .split = Split::kTest});
+  const DatasetPtr data = images_of(flags);
   const std::vector<int64_t> ks = places(flags, process.options().num_train_timesteps);
   std::vector<Image> cells;
   for (int64_t row = 0; row < flags.rows; ++row) {
@@ -142,7 +149,7 @@ Page schedule_page(const PlotFlags& flags) {
     fail("plot schedule: name one at least; known: {}", fmt::join(schedule_names(), ", "));
   std::vector<Process> processes;
   for (const std::string& name : flags.from) processes.emplace_back(schedule_options(name));
-  const DatasetPtr data = open_dataset({.spec = flags.data, .split = Split::kTest});
+  const DatasetPtr data = images_of(flags);
   const Image image = data->get(flags.index % data->size()).image;
 
   const auto panel = [](const char* title, bool log_y) {

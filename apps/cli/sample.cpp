@@ -5,6 +5,7 @@
 #include "cli.h"
 #include "compare_samplers.h"
 #include "profiling.h"
+#include "sample_points.h"
 #include "tweedie/core/heap.h"
 #include "tweedie/data/loader.h"
 #include "tweedie/io/files.h"
@@ -19,11 +20,14 @@ namespace fs = std::filesystem;
 namespace tweedie::cli {
 namespace {
 
+constexpr int64_t kPointsAtOnce = 4096;
+
 struct SampleFlags {
-  std::string model, out, noise, save_tensor, animate, classes, compare;
+  std::string model, out, noise, save_tensor, animate, classes, compare, density;
   GenerateRequest request;
   int64_t columns = 0, every = 0;
   bool force = false, tune = false, profile = false;
+  CLI::Option* batch = nullptr;
 };
 
 void read_noise(const std::string& file, GenerateRequest& request) {
@@ -98,12 +102,33 @@ void clear_pictures(const fs::path& folder) {
   for (const fs::path& path : old) fs::remove(path);
 }
 
+// Points make other pictures, from the same request.
+void sample_of_points(Model& model, SampleFlags& flags) {
+  for (const auto& [flag, given] :
+       std::vector<std::pair<std::string, bool>>{{"--every", flags.every > 0},
+                                                 {"--columns", flags.columns > 0},
+                                                 {"--compare", !flags.compare.empty()},
+                                                 {"--tune", flags.tune},
+                                                 {"--profile", flags.profile}})
+    if (given) fail("{}: is about images, and {} is a model of points", flag, model.name);
+  if (!flags.noise.empty()) read_noise(flags.noise, flags.request);
+  if (!flags.classes.empty()) read_classes(model, flags.classes, flags.request);
+  if (flags.batch->count() == 0) flags.request.batch = kPointsAtOnce;
+  const PointFiles files{flags.out, flags.save_tensor, flags.animate, flags.density};
+  check_outputs({files.out, files.tensor, files.animation, files.density}, false, flags.force);
+  sample_points(model, flags.request, files);
+}
+
 void sample(SampleFlags& flags) {
   use_huge_pages();
   apply_common();
   if (flags.tune) require_cpu("--tune");
   if (flags.profile) require_cpu("--profile");
   GenerateRequest& request = flags.request;
+  Model model = load_model(find_model(flags.model), common.device);
+  if (model.points()) return sample_of_points(model, flags);
+  if (!flags.density.empty())
+    fail("--density {}: of a model of points, and {} is of images", flags.density, model.name);
   const bool to_folder = !flags.out.empty() && !is_image_file(flags.out);
   if (const fs::path extension = fs::path(flags.out).extension();
       to_folder && !extension.empty() && !fs::is_directory(flags.out))
@@ -125,7 +150,6 @@ void sample(SampleFlags& flags) {
   if (!flags.animate.empty()) require_animation(flags.animate);
   if (!flags.noise.empty()) read_noise(flags.noise, request);
 
-  Model model = load_model(find_model(flags.model), common.device);
   if (!flags.classes.empty()) read_classes(model, flags.classes, request);
   const bool pictures = !flags.out.empty() || way_wanted(flags);
   if (const int64_t channels = model.options().in_channels;
@@ -286,14 +310,18 @@ void add_sample(CLI::App& app) {
   verb.add_option("--n", request.n, "how many images")->default_val(16);
   verb.add_option("--seed", request.seed, "image i of a seed is always the same")
       ->capture_default_str();
-  verb.add_option("--out", flags->out,
-                  "a picture (grid) or a folder (a PNG each); default samples.png");
+  verb.add_option(
+      "--out", flags->out,
+      "a picture (grid) or a folder (a PNG each); of points a scatter plot or a .csv; default "
+      "samples.png");
   verb.add_option("--class", flags->classes,
                   "index, name or none: one for all images, or a list A,B,... of n")
       ->check([](const std::string& list) { return list.empty() ? "empty" : ""; });
   add_sampler_flags(verb, flags);
-  verb.add_option("--batch", request.batch, "images at once: bounds the memory")
-      ->capture_default_str();
+  verb.add_option("--density", flags->density,
+                  "of a model of points: also draw the density that its ODE gives to the plane");
+  flags->batch = verb.add_option("--batch", request.batch, "images at once: bounds the memory")
+                     ->capture_default_str();
   verb.add_option("--columns", flags->columns, "of the grid")->check(CLI::Range(1, 1000));
   verb.add_option("--every", flags->every,
                   "also save the way from noise to image, every K steps, as a strip")

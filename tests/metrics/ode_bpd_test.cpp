@@ -96,6 +96,7 @@ TEST(OdeBpd, IsTheSameInBatchesOfAnySize) {
 TEST(OdeBpd, RefusesAndStops) {
   EXPECT_TRUE(contains(message_of([] { run({.steps = 2}); }), "3..999"));
   EXPECT_TRUE(contains(message_of([] { run({.dequantisation = "unifrom"}); }), "uniform"));
+  EXPECT_TRUE(contains(message_of([] { run({.dequantisation = "none"}); }), "8-bit"));
   EXPECT_TRUE(contains(message_of([] { run({.images = -1}); }), "-1"));
 }
 

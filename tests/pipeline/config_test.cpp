@@ -5,7 +5,6 @@
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 #include "tweedie/io/files.h"
-#include "tweedie/nn/unet.h"
 
 namespace tweedie {
 namespace fs = std::filesystem;
@@ -30,7 +29,7 @@ TEST(Config, EveryShippedConfigBuildsItsNetworkAndNamesOneBudget) {
   for (const std::string& name : known_configs()) {
     const Config config = read_config(name);
     validate(config.model);
-    UNet net(config.model);
+    build_network(config.model);
     validate(config.train);
     EXPECT_FALSE(config.data.source.empty()) << name;
   }
@@ -59,19 +58,22 @@ TEST(Config, ErrorsNameTheFileAndTheKey) {
 
 TEST(Config, PresetsFitTheDataAndTheMinutes) {
   const DatasetPtr shapes = open_dataset({.spec = "shapes:40x20"});
-  const Config config = preset_for(*shapes, "shapes:40x20", 30);
+  Config config = preset_for(*shapes, "shapes:40x20", 30);
   EXPECT_EQ(config.data.size, (std::vector<int64_t>{32, 16}));
-  EXPECT_EQ(config.model.in_channels, 3);
-  EXPECT_EQ(config.model.num_class_embeds, static_cast<int64_t>(shapes->classes().size()) + 1);
+  EXPECT_EQ(config.model->in_channels, 3);
+  EXPECT_EQ(config.model->num_class_embeds, static_cast<int64_t>(shapes->classes().size()) + 1);
   EXPECT_EQ(config.train.minutes, 30);
   validate(config.model);
+  const Config points = preset_for(*open_dataset({.spec = "points:moons"}), "points:moons", 1);
+  EXPECT_TRUE(points.model.is_mlp());
+  EXPECT_FALSE(points.process.clip_sample);
   // Half an hour is enough for several checkpoints and previews, and the warm-up is a small part of
   // it.
   EXPECT_LE(config.train.checkpoint_every, 300);
   EXPECT_LE(config.train.warmup_steps, 500);
   EXPECT_LE(preset_for(*shapes, "shapes:40x20", 1).train.preview_every, 20);
-  EXPECT_GT(preset_for(*shapes, "shapes:40x20", 600).model.block_out_channels[0],
-            config.model.block_out_channels[0]);
+  EXPECT_GT(preset_for(*shapes, "shapes:40x20", 600).model.unet().block_out_channels[0],
+            config.model.unet().block_out_channels[0]);
 }
 
 }  // namespace tweedie

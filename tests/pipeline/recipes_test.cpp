@@ -16,7 +16,7 @@ TEST(Recipes, EveryConfigSaysWhatItIsForAndFitsTogether) {
     SCOPED_TRACE(name);
     Config config = read_config(name);
     EXPECT_FALSE(config.about.empty());
-    config.model.sample_size = config.data.size;
+    config.model->sample_size = config.data.size;
     EXPECT_NO_THROW(validate(config.model));
     EXPECT_NO_THROW(validate(config.train));
     EXPECT_NO_THROW(scheduler_class(config.process));
@@ -24,7 +24,7 @@ TEST(Recipes, EveryConfigSaysWhatItIsForAndFitsTogether) {
     EXPECT_NO_THROW(Loss(config.objective, process));
     EXPECT_NO_THROW(TimestepSampler(config.objective, process.schedule()));
     const bool learned = config.process.variance_type.starts_with("learned");
-    EXPECT_EQ(config.model.out_channels, (learned ? 2 : 1) * config.model.in_channels);
+    EXPECT_EQ(config.model->out_channels, (learned ? 2 : 1) * config.model->in_channels);
   }
 }
 

@@ -23,7 +23,7 @@ Config tiny_config(int64_t steps = 4) {
   Config config;
   config.data.source = "shapes:8";
   config.model = testing::tiny_unet(3, {8, 8});
-  config.model.num_class_embeds =
+  config.model->num_class_embeds =
       static_cast<int64_t>(open_dataset({.spec = "shapes:8"})->classes().size()) + 1;
   config.objective.label_dropout = 0.2;
   config.train.steps = steps;
@@ -58,14 +58,14 @@ TEST(Training, LeavesAModelThatKnowsWhereItComesFrom) {
   Model model = load_model(folder);
   EXPECT_EQ(model.height, 8);
   ASSERT_TRUE(model.card);
-  EXPECT_EQ(model.card->null_class, *config.model.num_class_embeds - 1);
+  EXPECT_EQ(model.card->null_class, *config.model->num_class_embeds - 1);
   EXPECT_EQ(static_cast<int64_t>(model.card->classes.size()), *model.card->null_class);
   EXPECT_EQ(model.card->training["images"], 8);
   EXPECT_TRUE(model.card->training["heldout"].contains("q4"));
   EXPECT_EQ(generate(model, {.n = 2, .steps = 2}).size(), 2u);
 
   config.data.size = {8, 8};  // found out from the data and written down
-  config.model.sample_size = config.data.size;
+  config.model->sample_size = config.data.size;
   EXPECT_EQ(to_json(read_config(folder / "config.json")), to_json(config));
   EXPECT_TRUE(fs::exists(folder / "previews/step_0000004.png"));
 }
@@ -127,15 +127,15 @@ TEST(Training, RefusesWhatDoesNotFitTogetherAndWritesNothing) {
   EXPECT_TRUE(contains(fault([](Config& c) { c.data.source = ""; }), "data.source is empty"));
   EXPECT_TRUE(contains(fault([](Config& c) { c.data.size = {8}; }), "expected [height, width]"));
   EXPECT_TRUE(
-      contains(fault([](Config& c) { c.model.num_class_embeds = 3; }), "needs a null class"));
-  EXPECT_TRUE(contains(fault([](Config& c) { c.model.num_class_embeds.reset(); }),
+      contains(fault([](Config& c) { c.model->num_class_embeds = 3; }), "needs a null class"));
+  EXPECT_TRUE(contains(fault([](Config& c) { c.model->num_class_embeds.reset(); }),
                        "the network has no classes"));
   EXPECT_TRUE(contains(fault([](Config& c) { c.objective.label_dropout = 0; }), "so it must be"));
   EXPECT_TRUE(
-      contains(fault([](Config& c) { c.model.time_embedding_type = "fourier"; }), "fourier"));
+      contains(fault([](Config& c) { c.model->time_embedding_type = "fourier"; }), "fourier"));
   EXPECT_TRUE(contains(fault([](Config& c) {
-                         c.model.time_embedding_type = "learned";
-                         c.model.num_train_timesteps = 100;
+                         c.model->time_embedding_type = "learned";
+                         c.model->num_train_timesteps = 100;
                        }),
                        "the process has 1000 timesteps"));
   EXPECT_TRUE(contains(fault([](Config& c) { c.train.images = 5; }), "train.images"));

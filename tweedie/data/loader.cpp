@@ -62,8 +62,18 @@ struct Run {
 void validate(const LoaderOptions& o) {
   if (o.batch_size < 1) fail("[data] batch_size {}: at least 1", o.batch_size);
   if (o.height < 1 || o.width < 1) fail("[data] image size {}x{}: at least 1x1", o.height, o.width);
-  if (o.channels != 1 && o.channels != 3) fail("[data] channels {}: known: 1, 3", o.channels);
+  if (!o.points && o.channels != 1 && o.channels != 3)
+    fail("[data] channels {}: known: 1, 3", o.channels);
   if (o.workers < 1) fail("[data] workers {}: at least 1", o.workers);
+}
+
+void write_point(const std::vector<double>& point, const LoaderOptions& o, float* out) {
+  const size_t D = point.size();
+  if (D != size_t{1} * o.channels * o.height * o.width || D != o.points->center.size() ||
+      D != o.points->scale.size())
+    fail("[data] a point of {} numbers where {} belong", D, o.channels);
+  for (size_t d = 0; d < D; ++d)
+    out[d] = static_cast<float>((point[d] - o.points->center[d]) / o.points->scale[d]);
 }
 
 }  // namespace
@@ -134,6 +144,9 @@ struct Loader::State {
 
   void load(int64_t position, int64_t index, float* pixels, int64_t* label) const {
     Example example = dataset->get(index);
+    *label = example.label;
+    if (options.points) return write_point(example.point, options, pixels);
+    if (!example.point.empty()) fail("[data] {}: points, no images", dataset->describe());
     Rng rng(options.seed, stream_of("augment", position));
     const bool flip = rng.uniform() < 0.5 && options.flip;
     const bool random = options.crop == Crop::kRandom;
@@ -144,7 +157,6 @@ struct Loader::State {
       image = fit_image(image, options.height, options.width, options.channels, random ? x : 0.5,
                         random ? y : 0.5);
     write_pixels(image, flip, pixels);
-    *label = example.label;
   }
 
   void fill(const Run& run) const {

@@ -17,8 +17,9 @@ enum class Crop { kCenter, kRandom };
 struct LoaderOptions {
   int64_t batch_size = 128;
   int height = 28, width = 28;
-  int channels = 1;   ///< 1 or 3; grey and RGB are converted into each other
-  bool flip = false;  ///< horizontal, with probability 1/2
+  int channels = 1;                       ///< 1 or 3; grey and RGB are converted into each other
+  std::optional<PointSpace> points = {};  ///< of a dataset of points, with a channel a column
+  bool flip = false;                      ///< horizontal, with probability 1/2
   Crop crop = Crop::kCenter;
   uint64_t seed = 0;    ///< of the order and the augmentation
   bool shuffle = true;  ///< false: 0, 1, 2, ... and a last, shorter batch, once
@@ -26,7 +27,7 @@ struct LoaderOptions {
 };
 
 struct Batch {
-  Tensor images;  ///< [N,C,H,W] float32 in [-1,1], x = p/127.5 - 1
+  Tensor images;  ///< [N,C,H,W] float32 in [-1,1], x = p/127.5 - 1; points [N,D,1,1], scaled
   Tensor labels;  ///< [N] int64, -1 without classes
   int64_t size() const;
 };

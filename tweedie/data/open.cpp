@@ -2,14 +2,16 @@
 #include <filesystem>
 
 #include "tweedie/core/error.h"
+#include "tweedie/data/points.h"
 #include "tweedie/data/sources.h"
 
 namespace tweedie {
 namespace fs = std::filesystem;
 namespace {
 
-const std::vector<std::string> kKinds = {"fashion-mnist", "idx:DIR",       "cifar10:DIR",
-                                         "folder:DIR",    "shapes[:SIZE]", "a folder's path"};
+const std::vector<std::string> kKinds = {
+    "fashion-mnist",           "idx:DIR",        "cifar10:DIR", "folder:DIR", "shapes[:SIZE]",
+    "points:NAME or FILE.csv", "a folder's path"};
 
 struct Spec {
   std::string kind, rest;
@@ -49,9 +51,17 @@ fs::path require_folder(const std::string& spec, const std::string& folder) {
 }
 
 [[noreturn]] void fail_unknown_spec(const std::string& text, const std::string& kind) {
-  const std::string guess = nearest(kind, {"fashion-mnist", "idx", "cifar10", "folder", "shapes"});
+  const std::string guess =
+      nearest(kind, {"fashion-mnist", "idx", "cifar10", "folder", "shapes", "points"});
   fail("[data] unknown dataset '{}' (and no such folder); {}known: {}", text,
        guess.empty() ? "" : "did you mean " + guess + "? ", fmt::join(kKinds, ", "));
+}
+
+DatasetPtr open_points(const std::string& spec, const std::string& rest, Split split,
+                       double holdout) {
+  if (!rest.ends_with(".csv")) return open_named_points(rest, split);
+  if (!present(rest)) fail("[data] {}: no such file: {}", spec, rest);
+  return open_csv(rest, split, holdout);
 }
 
 DatasetPtr open_path(const fs::path& folder, Split split, double holdout) {
@@ -98,11 +108,15 @@ DatasetPtr open_dataset(const DatasetRequest& request) {
       fail("[data] {}: a size such as 32 or 32x48 belongs after the colon", text);
     return open_shapes(rest, split);
   }
+  if (has_rest && kind == "points") return open_points(text, rest, split, request.holdout);
   if (has_rest && kind == "idx") return open_idx(text, require_folder(text, rest), split);
   if (has_rest && kind == "cifar10") return open_cifar10(require_folder(text, rest), split);
   if (has_rest && kind == "folder")
     return open_folder(require_folder(text, rest), split, request.holdout);
   if (!text.empty() && present(text)) return open_path(text, split, request.holdout);
+  if (kind == "points")
+    fail("[data] '{}': the form is points:NAME or points:FILE.csv; names: {}", text,
+         fmt::join(point_names(), ", "));
   if (kind == "idx" || kind == "cifar10" || kind == "folder")
     fail("[data] '{}': the form is {}:DIR", text, kind);
   fail_unknown_spec(text, kind);

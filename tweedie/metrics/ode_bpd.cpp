@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 
@@ -39,6 +40,17 @@ Dequantised variational(const Denoiser& denoise, const VariationalBound& bound, 
   return {x, (L_0 - bits_per_dim(-log_q)).cpu()};  // VDM Eq. 8
 }
 
+std::string dequantisation_of(const std::string& name, bool points) {
+  const std::vector<std::string> known = dequantisations();
+  if (std::find(known.begin(), known.end(), name) == known.end())
+    fail_unknown("dequantisation", name, known);
+  if (name == "auto") return points ? "none" : "variational";
+  if (points && name == "uniform") fail("dequantisation uniform: points have no levels to spread");
+  if (!points && name == "none")
+    fail("dequantisation none: 8-bit levels have no density; use variational or uniform");
+  return name;
+}
+
 std::vector<Level> levels_of(const Process& process, int64_t steps) {
   const Grid grid = make_grid(process, {.steps = steps + 1, .spacing = "log_snr"});
   return {grid.levels.begin(), grid.levels.end() - 1};
@@ -54,8 +66,8 @@ OdeBpd ode_bpd(const LabelledNetwork& network, const Process& process,
   const int64_t T = process.schedule().size();
   if (options.steps < 3 || options.steps >= T)
     fail("steps of the ODE: {} is outside 3..{}", options.steps, T - 1);
-  if (options.dequantisation != "variational" && options.dequantisation != "uniform")
-    fail_unknown("dequantisation", options.dequantisation, dequantisations());
+  const std::string how =
+      dequantisation_of(options.dequantisation, loader_options.points.has_value());
   if (dataset->size() == 0) fail("[metrics] the dataset holds no images");
   loader_options.shuffle = loader_options.flip = false;
   loader_options.crop = Crop::kCenter;
@@ -65,7 +77,7 @@ OdeBpd ode_bpd(const LabelledNetwork& network, const Process& process,
   const Clock::time_point start = Clock::now();
 
   Moments total, density, decoder;
-  OdeBpd out{.sigma = noise_ratio(levels.back())};
+  OdeBpd out{.dequantisation = how, .sigma = noise_ratio(levels.back())};
   Loader loader(std::move(dataset), loader_options);
   for (int64_t first = 0; first < n;) {
     const Batch batch = loader.next();
@@ -74,7 +86,8 @@ OdeBpd ode_bpd(const LabelledNetwork& network, const Process& process,
     const Tensor labels = batch.labels.narrow(0, 0, count).to(device);
     const Denoiser denoise =
         process.denoiser([&](const Tensor& x, const Tensor& t) { return network(x, t, labels); });
-    const Dequantised d = options.dequantisation == "uniform"
+    const Dequantised d = how == "none" ? Dequantised{x0, at::zeros({count}, at::kDouble)}
+                          : how == "uniform"
                               ? uniform(x0, options.seed, first)
                               : variational(denoise, bound, levels.back(), x0, options.seed, first);
     OdeLikelihoodOptions ode = options.ode;

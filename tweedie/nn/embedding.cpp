@@ -5,7 +5,25 @@
 #include <cmath>
 #include <numbers>
 
+#include "tweedie/core/error.h"
+
 namespace tweedie {
+
+Tensor spread(const char* what, const Tensor& values, const Tensor& x) {
+  const int64_t n = x.size(0);
+  if (values.numel() != 1 && (values.dim() != 1 || values.size(0) != n))
+    fail("{} has shape [{}], expected one value or [{}]", what, fmt::join(values.sizes(), ","), n);
+  return values.to(x.device()).reshape({-1}).expand({n});
+}
+
+void check_range(const char* what, const Tensor& index, int64_t count) {
+  if (!at::isIntegralType(index.scalar_type(), /*includeBool=*/false))
+    fail("{} is {}, expected whole numbers", what, c10::toString(index.scalar_type()));
+  if (!index.device().is_cpu() || index.numel() == 0) return;
+  const int64_t least = index.min().item<int64_t>(), most = index.max().item<int64_t>();
+  if (least < 0 || most >= count)
+    fail("{} {}: out of range, known: 0..{}", what, least < 0 ? least : most, count - 1);
+}
 
 // float32 in this order of operations, as diffusers has it: at t = 999 another rounding would show.
 Tensor sinusoid(const Tensor& t, int64_t width, bool flip_sin_to_cos, int64_t freq_shift) {

@@ -4,6 +4,12 @@
 
 namespace tweedie {
 
+/// One value, or one for each of the n examples of x, as [n] on its device; `what` is named where
+/// it is neither.
+Tensor spread(const char* what, const Tensor& values, const Tensor& x);
+/// Throws Error (user) for an index outside a table of `count` rows; on a GPU none is looked at.
+void check_range(const char* what, const Tensor& index, int64_t count);
+
 /// Sines and cosines of t at `width`/2 frequencies from 1 down to about 1e-4; "Attention is all you
 /// need", 3.5. t [N] of any type -> [N,width] float32: [sin, cos], or [cos, sin] if flipped, a zero
 /// if width is odd.

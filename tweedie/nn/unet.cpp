@@ -8,24 +8,6 @@
 namespace tweedie {
 namespace {
 
-// One value, or one for each of the n images.
-Tensor spread(const Tensor& values, int64_t n, const Tensor& x, const char* what) {
-  if (values.numel() != 1 && (values.dim() != 1 || values.size(0) != n))
-    fail("[unet] {} has shape [{}], expected one value or [{}]", what,
-         fmt::join(values.sizes(), ","), n);
-  return values.to(x.device()).reshape({-1}).expand({n});
-}
-
-// Indices of a table of `count` rows; looked at where that costs nothing.
-void check_range(const Tensor& index, int64_t count, const char* what) {
-  if (!at::isIntegralType(index.scalar_type(), /*includeBool=*/false))
-    fail("[unet] {} is {}, expected whole numbers", what, c10::toString(index.scalar_type()));
-  if (!index.device().is_cpu() || index.numel() == 0) return;
-  const int64_t least = index.min().item<int64_t>(), most = index.max().item<int64_t>();
-  if (least < 0 || most >= count)
-    fail("[unet] {} {}: out of range, known: 0..{}", what, least < 0 ? least : most, count - 1);
-}
-
 // Channels last where the kernels want it, said by the strides: of one channel they might say both,
 // and LibTorch would take the other.
 Tensor in_kernels_order(const Tensor& x) {
@@ -94,8 +76,8 @@ Tensor UNetImpl::forward(const Tensor& input, const Tensor& t, const Tensor& cla
   RECORD_USER_SCOPE("tweedie::network");
   check_input(input);
   const Tensor x = in_kernels_order(options_.center_input_sample ? 2 * input - 1 : input);
-  const Tensor times = spread(t, x.size(0), x, "t");
-  if (learned_) check_range(t, *options_.num_train_timesteps, "t");
+  const Tensor times = spread("[unet] t", t, x);
+  if (learned_) check_range("[unet] t", t, *options_.num_train_timesteps);
 
   Tensor emb = time_embedding->forward(project_time(times));
   if (class_labels.defined() || options_.conditional()) emb = emb + embed_class(class_labels, x);
@@ -146,12 +128,12 @@ Tensor UNetImpl::embed_class(const Tensor& labels, const Tensor& x) const {
                       : "class_embed_type " + *options_.class_embed_type);
   const int64_t n = x.size(0);
   if (class_table_) {
-    check_range(labels, *options_.num_class_embeds, "class");
-    return class_table_->forward(spread(labels, n, x, "class labels"));
+    check_range("[unet] class", labels, *options_.num_class_embeds);
+    return class_table_->forward(spread("[unet] class labels", labels, x));
   }
   if (class_mlp_) {
-    if (learned_) check_range(labels, *options_.num_train_timesteps, "class");
-    return class_mlp_->forward(project_time(spread(labels, n, x, "class labels")));
+    if (learned_) check_range("[unet] class", labels, *options_.num_train_timesteps);
+    return class_mlp_->forward(project_time(spread("[unet] class labels", labels, x)));
   }
   if (labels.sizes() != at::IntArrayRef({n, options_.temb_channels()}))
     fail("[unet] class labels have shape [{}], expected [{},{}]", fmt::join(labels.sizes(), ","), n,

@@ -154,13 +154,6 @@ void check_padding(const UNetOptions& o) {
 
 }  // namespace
 
-std::optional<std::pair<int64_t, int64_t>> NetworkOptions::image_size() const {
-  if (sample_size.is_null()) return {};
-  if (sample_size.is_array())
-    return {{sample_size[0].get<int64_t>(), sample_size[1].get<int64_t>()}};
-  return {{sample_size.get<int64_t>(), sample_size.get<int64_t>()}};
-}
-
 int64_t UNetOptions::temb_channels() const {
   const int64_t given = time_embedding_dim.value_or(0);
   return given ? given : 4 * block_out_channels[0];

@@ -49,7 +49,7 @@ class Pen {
   explicit Pen(cairo_t* cairo) : c_(cairo) {
     cairo_select_font_face(c_, "sans-serif", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
   }
-  void colour(Rgb rgb) { cairo_set_source_rgb(c_, rgb.r, rgb.g, rgb.b); }
+  void colour(Rgb rgb, double alpha = 1) { cairo_set_source_rgba(c_, rgb.r, rgb.g, rgb.b, alpha); }
   // The i-th series: a colour, and dashes once the colours have been used up.
   void series(size_t i, double width) {
     colour(kColours[i % std::size(kColours)]);
@@ -75,13 +75,14 @@ class Pen {
     cairo_line_to(c_, xb, yb);
     cairo_stroke(c_);
   }
-  void picture(double x, double y, double factor, const Image& image);
+  // `wide` and `high` are the lengths of a pixel's sides.
+  void picture(double x, double y, double wide, double high, const Image& image);
 
  protected:
   cairo_t* c_;
 };
 
-void Pen::picture(double x, double y, double factor, const Image& image) {
+void Pen::picture(double x, double y, double wide, double high, const Image& image) {
   using Surface = std::unique_ptr<cairo_surface_t, decltype(&cairo_surface_destroy)>;
   const Surface surface(cairo_image_surface_create(CAIRO_FORMAT_RGB24, image.width, image.height),
                         cairo_surface_destroy);
@@ -97,10 +98,10 @@ void Pen::picture(double x, double y, double factor, const Image& image) {
   cairo_surface_mark_dirty(surface.get());
   cairo_save(c_);
   cairo_translate(c_, x, y);
-  cairo_scale(c_, factor, factor);
+  cairo_scale(c_, wide, high);
   cairo_set_source_surface(c_, surface.get(), 0, 0);
   cairo_pattern_set_filter(cairo_get_source(c_),
-                           factor >= 1 ? CAIRO_FILTER_NEAREST : CAIRO_FILTER_GOOD);
+                           wide >= 1 ? CAIRO_FILTER_NEAREST : CAIRO_FILTER_GOOD);
   cairo_paint(c_);
   cairo_restore(c_);
 }
@@ -108,9 +109,14 @@ void Pen::picture(double x, double y, double factor, const Image& image) {
 class ChartPainter : public Pen {
  public:
   ChartPainter(cairo_t* cairo, const Chart& chart) : Pen(cairo), chart_(chart) {
+    if (chart.box) {
+      x0_ = chart.box->x0, x1_ = chart.box->x1;
+      y0_ = scale(chart.box->y0), y1_ = scale(chart.box->y1);
+      return;
+    }
     for (const Chart::Series& series : chart.series)
       for (const auto& [x, y] : series.points) {
-        if (chart.log_y && y <= 0) continue;
+        if ((chart.log_y && y <= 0) || std::isnan(y)) continue;
         x0_ = std::min(x0_, x), x1_ = std::max(x1_, x);
         y0_ = std::min(y0_, scale(y)), y1_ = std::max(y1_, scale(y));
       }
@@ -120,18 +126,31 @@ class ChartPainter : public Pen {
   }
 
   void paint() {
+    const double wide = chart_.width - kLeft - kRight, high = chart_.height - kTop - kBottom;
+    const Image& below = chart_.backdrop;
+    if (below.width > 0)
+      picture(kLeft, kTop, wide / below.width, high / below.height, below);
+    else
+      grid();
     axes();
+    cairo_save(c_);
+    if (chart_.box) cairo_rectangle(c_, kLeft, kTop, wide, high), cairo_clip(c_);
     cairo_set_line_join(c_, CAIRO_LINE_JOIN_ROUND);
     for (size_t i = 0; i < chart_.series.size(); ++i) {
-      series(i, 1.8);
-      curve(chart_.series[i]);
+      series(i, chart_.series[i].size);
+      if (chart_.series[i].dots)
+        dots(chart_.series[i], kColours[i % std::size(kColours)]);
+      else
+        curve(chart_.series[i]);
     }
+    cairo_restore(c_);
     plain(1);
   }
 
   void legend() {
     double y = kTop + 10;
     for (size_t i = 0; i < chart_.series.size(); ++i, y += 18) {
+      if (chart_.series[i].name.empty()) continue;
       series(i, 3);
       line(chart_.width - kRight - 16, y - 4, chart_.width - kRight, y - 4);
       colour(kInk);
@@ -166,14 +185,19 @@ class ChartPainter : public Pen {
     return ticks;
   }
 
+  void grid() {
+    plain(1);
+    colour(kGrid);
+    for (const double y : y_ticks())
+      if (inside(y)) line(kLeft, py(scale(y)), chart_.width - kRight, py(scale(y)));
+  }
+
   void axes() {
     plain(1);
+    colour(kInk);
     for (const double y : y_ticks()) {
+      if (!inside(y)) continue;
       const double at = py(scale(y));
-      if (at < kTop || at > chart_.height - kBottom) continue;
-      colour(kGrid);
-      line(kLeft, at, chart_.width - kRight, at);
-      colour(kInk);
       text(kLeft - 6, at + 4, tick_text(y), 11, 1);
     }
     colour(kInk);
@@ -192,10 +216,25 @@ class ChartPainter : public Pen {
     cairo_restore(c_);
   }
 
+  bool inside(double y) const {
+    return py(scale(y)) >= kTop && py(scale(y)) <= chart_.height - kBottom;
+  }
+
+  void dots(const Chart::Series& series, Rgb rgb) {
+    colour(rgb, .6);
+    for (const auto& [x, y] : series.points) {
+      cairo_new_path(c_);
+      cairo_arc(c_, px(x), py(scale(y)), series.size, 0, 4 * std::acos(0.));
+      cairo_fill(c_);
+    }
+  }
+
   void curve(const Chart::Series& series) {
     cairo_new_path(c_);  // text leaves a current point behind
-    for (const auto& [x, y] : series.points)
-      if (!chart_.log_y || y > 0) cairo_line_to(c_, px(x), py(scale(y)));
+    for (const auto& [x, y] : series.points) {
+      if (std::isnan(y)) cairo_new_sub_path(c_);
+      if (chart_.log_y ? y > 0 : !std::isnan(y)) cairo_line_to(c_, px(x), py(scale(y)));
+    }
     if (series.points.size() == 1) cairo_close_path(c_);  // with round caps: a dot
     cairo_set_line_cap(c_, CAIRO_LINE_CAP_ROUND);
     cairo_stroke(c_);
@@ -270,7 +309,8 @@ class PagePainter : public Pen {
       colour(kInk);
       text(left - 10, y + at_.cell_height / 2 + 4, strip.name, 12, 1);
       for (size_t i = 0; i < strip.pictures.size(); ++i)
-        picture(left + static_cast<double>(i) * at_.cell_width, y, at_.factor, strip.pictures[i]);
+        picture(left + static_cast<double>(i) * at_.cell_width, y, at_.factor, at_.factor,
+                strip.pictures[i]);
       y += at_.cell_height;
     }
     colour(kInk);
@@ -321,6 +361,31 @@ void write_chart(const std::string& file, const Chart& chart) {
     painter.paint();
     painter.legend();
   });
+}
+
+Image draw_chart(const Chart& chart) {
+  using Surface = std::unique_ptr<cairo_surface_t, decltype(&cairo_surface_destroy)>;
+  const Surface surface(cairo_image_surface_create(CAIRO_FORMAT_RGB24, chart.width, chart.height),
+                        cairo_surface_destroy);
+  const std::unique_ptr<cairo_t, decltype(&cairo_destroy)> cairo(cairo_create(surface.get()),
+                                                                 cairo_destroy);
+  cairo_set_source_rgb(cairo.get(), 1, 1, 1);
+  cairo_paint(cairo.get());
+  ChartPainter painter(cairo.get(), chart);
+  painter.paint();
+  painter.legend();
+  if (cairo_status(cairo.get()) != CAIRO_STATUS_SUCCESS)
+    fail_system("chart: {}", cairo_status_to_string(cairo_status(cairo.get())));
+  cairo_surface_flush(surface.get());
+  const unsigned char* rows = cairo_image_surface_get_data(surface.get());
+  const int stride = cairo_image_surface_get_stride(surface.get());
+  Image out{chart.width, chart.height, 3, {}};
+  for (int y = 0; y < out.height; ++y)
+    for (int x = 0; x < out.width; ++x) {
+      const unsigned char* p = rows + y * stride + 4 * x;  // blue, green, red
+      out.pixels.insert(out.pixels.end(), {p[2], p[1], p[0]});
+    }
+  return out;
 }
 
 void write_page(const std::string& file, const Page& page) {

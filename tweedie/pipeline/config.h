@@ -7,7 +7,7 @@
 #include "tweedie/core/options.h"
 #include "tweedie/data/loader.h"
 #include "tweedie/losses/objective.h"
-#include "tweedie/nn/unet_options.h"
+#include "tweedie/nn/model_options.h"
 #include "tweedie/process/options.h"
 #include "tweedie/train/options.h"
 
@@ -24,7 +24,7 @@ struct DataOptions {
   template <class Self, class Field>
   static void visit(Self& self, Field&& field) {
     field("source", self.source,
-          "fashion-mnist, idx:DIR, cifar10:DIR, folder:DIR, shapes[:SIZE] or a path");
+          "fashion-mnist, idx:DIR, cifar10:DIR, folder:DIR, shapes[:SIZE], points:NAME or a path");
     field("size", self.size, "[height, width] of the network; empty takes what all images share");
     field("flip", self.flip, "mirror half of the training images");
     field("crop", self.crop, "where an image that is too wide or too high is cut",
@@ -37,7 +37,7 @@ struct DataOptions {
 struct Config {
   std::string about;
   DataOptions data;
-  UNetOptions model;
+  ModelOptions model;
   ProcessOptions process;
   ObjectiveOptions objective;
   TrainOptions train;
@@ -46,7 +46,8 @@ struct Config {
   static void visit(Self& self, Field&& field) {
     field("about", self.about, "what it is for: paper, table, the figure to expect");
     field("data", self.data, "the images");
-    field("model", self.model, "the network, with the keys of diffusers' unet/config.json");
+    field("model", self.model,
+          "the network, with the keys of diffusers' unet/config.json; or type mlp");
     field("process", self.process, "the noise, with the keys of diffusers' scheduler_config.json");
     field("objective", self.objective, "the loss");
     field("train", self.train, "the training");
@@ -69,9 +70,9 @@ std::filesystem::path find_model(const std::string& name_or_path);
 std::vector<std::string> known_configs();
 std::vector<std::string> known_models();
 
-/// The preset for a dataset when no config is given: a network that the size, the channels and the
-/// minutes allow, and a batch, a warm-up and checkpoints that suit as many steps as two cores make
-/// of them.
+/// The preset for a dataset when no config is given: a U-Net that the size, the channels and the
+/// minutes allow, or an MLP for points, and a batch, a warm-up and checkpoints that suit as many
+/// steps as two cores make of them.
 Config preset_for(const Dataset& dataset, const std::string& spec, double minutes);
 
 }  // namespace tweedie

@@ -3,6 +3,7 @@
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "tweedie/process/timesteps.h"
 
@@ -26,6 +27,9 @@ DatasetPtr images_of(const Model& model, const EvaluateRequest& request) {
   if (request.data.empty()) fail("evaluate: --data is missing: images the model has never seen");
   DatasetPtr data = open_dataset({.spec = request.data, .split = Split::kTest});
   if (data->size() == 0) fail("evaluate: {} holds no images", data->describe());
+  if (data->point_space().has_value() != model.points().has_value())
+    fail("evaluate: {} is a model of {}; the data: {}", model.name,
+         model.points() ? "points" : "images", data->describe());
   return data;
 }
 
@@ -50,7 +54,34 @@ std::string told(const Model& model, bool labels) {
   return labels ? ", labels told" : ", null class";
 }
 
-std::string method_of(const EvaluateRequest& request, const ProcessOptions& options,
+Decoder decoder_of(const Model& model, const EvaluateRequest& request) {
+  if (!model.points())
+    return request.tanh_decoder ? Decoder::kDiscretisedTanh : Decoder::kDiscretised;
+  if (request.tanh_decoder)
+    fail("--tanh-decoder: is about 8-bit pixels, and {} is a model of points", model.name);
+  return Decoder::kContinuous;
+}
+
+// From the density of x = (value - center) / scale to that of the values, in bits/dim.
+double to_data_units(const PointSpace& space) {
+  double shift = 0;
+  for (const double scale : space.scale)
+    shift += std::log2(scale) / static_cast<double>(space.scale.size());
+  return shift;
+}
+
+void to_data_units(Bpd& bpd, const PointSpace& space) {
+  const double shift = to_data_units(space);
+  bpd.total += shift, bpd.monte_carlo_total += shift;
+  bpd.decoder += shift, bpd.vlb[0] += shift;
+}
+
+void to_data_units(OdeBpd& bpd, const PointSpace& space) {
+  const double shift = to_data_units(space);
+  bpd.total += shift, bpd.density += shift;
+}
+
+std::string method_of(const EvaluateRequest& request, const ProcessOptions& options, bool points,
                       int64_t steps) {
   const BpdOptions& bpd = request.bpd;
   std::string text = "variational bound";
@@ -63,19 +94,22 @@ std::string method_of(const EvaluateRequest& request, const ProcessOptions& opti
   text += options.thresholding  ? ", x_0 thresholded"
           : options.clip_sample ? ", x_0 clipped"
                                 : ", x_0 not clipped";
-  return text + (request.tanh_decoder ? ", decoder by tanh" : ", discretised Gaussian decoder");
+  text += points ? ", continuous Gaussian decoder: bits of a density, in the data's units"
+          : request.tanh_decoder ? ", decoder by tanh"
+                                 : ", discretised Gaussian decoder";
+  return text;
 }
 
-std::string method_of(const OdeBpdOptions& options, double sigma) {
+std::string method_of(const OdeBpdOptions& options, const OdeBpd& bpd) {
   const OdeLikelihoodOptions& ode = options.ode;
   return fmt::format(
-      "probability-flow ODE, {} steps of {}, divergence {}, {} dequantisation, "
+      "probability-flow ODE, {} steps of {}, divergence {}, dequantisation {}, "
       "density at sigma/alpha {:.4g}",
       options.steps, ode.method,
       ode.divergence == "exact"
           ? "exact"
           : fmt::format("by {} {} probe{}", ode.probes, ode.probe, ode.probes == 1 ? "" : "s"),
-      options.dequantisation, sigma);
+      bpd.dequantisation, bpd.sigma);
 }
 
 // A model and the images it is judged by, checked.
@@ -84,8 +118,7 @@ struct Judged {
       : options(process_of(model, request)),
         process(options),
         steps(request.steps.value_or(options.num_train_timesteps)),
-        bound(process.levels(steps), options.variance_type,
-              request.tanh_decoder ? Decoder::kDiscretisedTanh : Decoder::kDiscretised),
+        bound(process.levels(steps), options.variance_type, decoder_of(model, request)),
         device(model.net->parameters().front().device()) {
     if (request.batch < 1) fail("--batch {}: expected at least 1", request.batch);
     const bool learned = options.variance_type.starts_with("learned");
@@ -98,7 +131,8 @@ struct Judged {
     loader.batch_size = request.batch;
     loader.height = static_cast<int>(model.height), loader.width = static_cast<int>(model.width);
     loader.channels = static_cast<int>(model.options().in_channels);
-    if (loader.channels != 1 && loader.channels != 3)
+    loader.points = model.points();
+    if (!loader.points && loader.channels != 1 && loader.channels != 3)
       fail("evaluate: {} has {} channels: images have 1 or 3", model.name, loader.channels);
     network = [&model, labels](const Tensor& x, const Tensor& t, const Tensor& of_data) {
       Tensor given;
@@ -125,7 +159,8 @@ EvaluateResult evaluate_bpd(Model& model, const EvaluateRequest& request,
                             const ProgressFn& progress, const CancelToken& cancel) {
   const Judged judged(model, request);
   EvaluateResult out;
-  out.method = method_of(request, judged.options, judged.steps) + judged.context;
+  out.method =
+      method_of(request, judged.options, model.points().has_value(), judged.steps) + judged.context;
   const Tensor t = judged.bound.timesteps();
   out.timesteps.assign(t.data_ptr<double>(), t.data_ptr<double>() + t.numel());
   std::vector<int64_t> indices =
@@ -134,6 +169,7 @@ EvaluateResult evaluate_bpd(Model& model, const EvaluateRequest& request,
   std::reverse(indices.begin(), indices.end());
   out.bpd = variational_bpd(judged.network, judged.process, judged.bound, indices, judged.data,
                             judged.loader, judged.device, request.bpd, progress, cancel);
+  if (judged.loader.points) to_data_units(out.bpd, *judged.loader.points);
   return out;
 }
 
@@ -145,7 +181,8 @@ OdeResult evaluate_bpd_ode(Model& model, const EvaluateRequest& request, const P
   OdeResult out;
   out.bpd = ode_bpd(judged.network, judged.process, judged.bound, judged.data, judged.loader,
                     judged.device, request.ode, progress, cancel);
-  out.method = method_of(request.ode, out.bpd.sigma) + judged.context;
+  if (judged.loader.points) to_data_units(out.bpd, *judged.loader.points);
+  out.method = method_of(request.ode, out.bpd) + judged.context;
   return out;
 }
 

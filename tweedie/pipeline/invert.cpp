@@ -59,6 +59,7 @@ Tensor invert(Model& model, const InvertRequest& request, const ProgressFn& prog
 
 Tensor read_pictures(const std::vector<std::string>& files, const Model& model) {
   const int64_t channels = model.options().in_channels;
+  if (model.points()) fail("{} is a model of points: pictures are not for it", model.name);
   if (channels != 1 && channels != 3)
     fail("{} has {} channels: pictures have 1 or 3", model.name, channels);
   std::vector<Tensor> images;

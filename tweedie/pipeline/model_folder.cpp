@@ -3,13 +3,14 @@
 #include "tweedie/io/files.h"
 #include "tweedie/io/json.h"
 #include "tweedie/nn/state.h"
-#include "tweedie/nn/unet.h"
 #include "tweedie/process/config_json.h"
 
 namespace fs = std::filesystem;
 
 namespace tweedie {
 namespace {
+
+constexpr const char* kOurs = "denoiser";  // where a network lies that diffusers does not know
 
 // diffusers reads a component from the root where its subfolder does not exist.
 fs::path component(const fs::path& folder, const char* name) {
@@ -54,6 +55,18 @@ void check_card(const ModelCard& card, const NetworkOptions& net) {
     if (!part->is_object()) fail("data and training are objects, not {}", part->dump());
 }
 
+// A model of points has a place for each channel in its space, and no other model has one.
+void check_points(const Model& model) {
+  const std::optional<PointSpace> space = model.points();
+  if (!space) return;
+  const size_t D = static_cast<size_t>(model.options().in_channels);
+  if (space->columns.size() != D || space->center.size() != D || space->scale.size() != D)
+    fail("data.points: {} columns, {} centers and {} scales for a network of {} channels",
+         space->columns.size(), space->center.size(), space->scale.size(), D);
+  for (const double scale : space->scale)
+    if (!(scale > 0)) fail("data.points.scale: {}: expected above 0", scale);
+}
+
 fs::path weights_file(const fs::path& folder) {
   const fs::path file = folder / "diffusion_pytorch_model.safetensors";
   if (fs::exists(file)) return file;
@@ -81,6 +94,13 @@ int64_t Model::class_count() const {
   return *options().num_class_embeds - (card && card->null_class ? 1 : 0);
 }
 
+std::optional<PointSpace> Model::points() const {
+  if (!card || !card->data.contains("points")) return {};
+  PointSpace space;
+  from_json(card->data["points"], space, "data.points");
+  return space;
+}
+
 ProcessOptions Model::process_options() const {
   return naming(folder, [&] { return process_options_from_json(scheduler); });
 }
@@ -91,19 +111,20 @@ Model load_model(const fs::path& folder, const std::string& device) {
   model.folder = folder;
   model.name = fs::weakly_canonical(folder).filename().string();
 
-  const fs::path unet = component(folder, "unet"), config_file = unet / "config.json";
+  const bool ours = fs::is_directory(folder / kOurs);
+  const fs::path net = component(folder, ours ? kOurs : "unet"), config_file = net / "config.json";
   if (!fs::exists(config_file))
     fail("{}: not a model folder: neither unet/config.json nor config.json", folder.string());
   const Json config = read_json(config_file);
-  const UNetOptions options = naming(config_file, [&] { return unet_options_from_json(config); });
-  const auto size = options.image_size();
+  const ModelOptions options = naming(config_file, [&] { return options_of_network(config); });
+  const auto size = options->image_size();
   if (!size)
     fail("{}: sample_size is null: expected a size or [height, width]", config_file.string());
   std::tie(model.height, model.width) = *size;
   const torch::Device where = device_of(device);
-  const fs::path weights = weights_file(unet);
+  const fs::path weights = weights_file(net);
   naming(config_file, [&] {
-    model.net = UNet(options);
+    model.net = build_network(options);
     return 0;
   });
   load_state(*model.net, read_safetensors(weights), weights.string());
@@ -123,31 +144,32 @@ Model load_model(const fs::path& folder, const std::string& device) {
     model.card.emplace();
     naming(card, [&] {
       from_json(read_json(card), *model.card);
-      check_card(*model.card, options);
+      check_card(*model.card, *options.operator->());
+      check_points(model);
       return 0;
     });
   }
   return model;
 }
 
-void save_model(const fs::path& folder, const UNetOptions& net, const TensorMap& weights,
+void save_model(const fs::path& folder, const ModelOptions& net, const TensorMap& weights,
                 const ProcessOptions& process, const ModelCard& card) {
   const std::string scheduler = scheduler_class(process);
+  const std::string part = net.is_mlp() ? kOurs : "unet";
   fs::create_directories(folder);
-  Json unet = to_json(net);
-  unet["_class_name"] = "UNet2DModel";
-  unet["_diffusers_version"] = kDiffusersVersion;
-  write_folder(folder / "unet", [&](const fs::path& to) {
-    write_json(to / "config.json", unet);
+  Json config = network_config(net);
+  if (!net.is_mlp()) config["_diffusers_version"] = kDiffusersVersion;
+  write_folder(folder / part, [&](const fs::path& to) {
+    write_json(to / "config.json", config);
     write_safetensors(to / "diffusion_pytorch_model.safetensors", weights);
   });
   write_folder(folder / "scheduler", [&](const fs::path& to) {
     write_json(to / "scheduler_config.json", scheduler_json(process, scheduler));
   });
-  const Json index = {{"_class_name", "DDPMPipeline"},
+  const Json index = {{"_class_name", net.is_mlp() ? "TweediePipeline" : "DDPMPipeline"},
                       {"_diffusers_version", kDiffusersVersion},
                       {"scheduler", {"diffusers", scheduler}},
-                      {"unet", {"diffusers", "UNet2DModel"}}};
+                      {part, {net.is_mlp() ? "tweedie" : "diffusers", config["_class_name"]}}};
   write_json(folder / "model_index.json", index);
   write_json(folder / "tweedie.json", to_json(card));
 }

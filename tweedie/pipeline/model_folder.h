@@ -20,7 +20,8 @@ struct ModelCard {
       null_class;                  ///< the index that stands for "no class"; absent = there is none
   std::string sampler = "ddim";    ///< recommended
   int64_t steps = 50;              ///< recommended
-  Json data = Json::object();      ///< where the images came from: source, split, count
+  Json data = Json::object();      ///< where the images came from: source, split, count; of points
+                                   ///< also `points`, their PointSpace
   Json training = Json::object();  ///< steps, images, seconds, precision, held-out loss
   Json config = nullptr;           ///< the full resolved config
 
@@ -49,6 +50,8 @@ struct Model {
 
   const NetworkOptions& options() const { return net->options(); }
   bool conditional() const { return options().conditional(); }
+  /// Of a model of points, as tweedie.json has it; empty: it is of images.
+  std::optional<PointSpace> points() const;
   /// Classes one can ask for, without the null class; 0 if there are none or any number will do.
   int64_t class_count() const;
   /// The process, with diffusers' defaults for keys that the folder leaves out.
@@ -59,8 +62,9 @@ struct Model {
 /// and what is wrong with it. `device` is "cpu" or "cuda".
 Model load_model(const std::filesystem::path& folder, const std::string& device = "cpu");
 
-/// Writes unet/, scheduler/, model_index.json and tweedie.json into `folder`, each atomically.
-void save_model(const std::filesystem::path& folder, const UNetOptions& net,
+/// Writes unet/ (of an MLP denoiser/, which diffusers does not open), scheduler/, model_index.json
+/// and tweedie.json into `folder`, each atomically.
+void save_model(const std::filesystem::path& folder, const ModelOptions& net,
                 const TensorMap& weights, const ProcessOptions& process, const ModelCard& card);
 
 /// "cpu" or "cuda" as a torch device; Error (user) for anything else or for CUDA that is not there.

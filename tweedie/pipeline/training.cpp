@@ -6,8 +6,8 @@
 #include "tweedie/io/files.h"
 #include "tweedie/io/grid.h"
 #include "tweedie/nn/state.h"
-#include "tweedie/nn/unet.h"
 #include "tweedie/pipeline/generate.h"
+#include "tweedie/pipeline/points.h"
 #include "tweedie/process/config_json.h"
 #include "tweedie/train/step_loss.h"
 
@@ -16,10 +16,24 @@ namespace fs = std::filesystem;
 namespace tweedie {
 namespace {
 
-constexpr int64_t kPreviewImages = 20, kPreviewSteps = 20;
+constexpr int64_t kPreviewImages = 20, kPreviewSteps = 20, kPreviewPoints = 2000;
+
+// What only images, or only points, can have.
+void check_kind(const Config& config, const Dataset& data) {
+  const bool points = data.point_space().has_value();
+  if (points != config.model.is_mlp())
+    fail("[data] model.type is {}: {} needs {}", config.model.is_mlp() ? "mlp" : "unet",
+         data.describe(), points ? "mlp, a network for points" : "unet, a network for images");
+  if (!points) return;
+  if (config.data.flip) fail("[data] data.flip is true: points are not mirrored");
+  if (config.process.clip_sample || config.process.thresholding)
+    fail("[data] process.{} is true: points have no range to be clipped to; it must be false",
+         config.process.clip_sample ? "clip_sample" : "thresholding");
+}
 
 // Fills in what the data decides and checks what must fit it.
 void resolve(Config& config, const Dataset& data) {
+  check_kind(config, data);
   if (config.data.size.empty()) {
     const auto [height, width] = data.common_size();
     if (height == 0)
@@ -31,10 +45,22 @@ void resolve(Config& config, const Dataset& data) {
   }
   if (config.data.size.size() != 2 || config.data.size[0] < 1 || config.data.size[1] < 1)
     fail("[data] data.size: expected [height, width], got {}", to_json(config.data.size).dump());
-  config.model.sample_size = config.data.size;
+  config.model->sample_size = config.data.size;
   validate(config.model);
   validate(config.train);
   scheduler_class(config.process);  // a process that could not be saved is refused now
+}
+
+// A grid of images, or points as dots.
+Image preview_of(Model& model, const GenerateRequest& request, const CancelToken& cancel) {
+  const std::optional<PointSpace> space = model.points();
+  if (!space) return tile(generate(model, request, {}, cancel), 10, 2);
+  Tensor drawn;
+  const auto keep = [&](int64_t, const Tensor& raw) { drawn = raw; };
+  const Plan planned = plan(model, request);
+  generate(model, request, planned, {.images = keep}, cancel);
+  return draw_chart(
+      scatter(to_points(drawn, *space), *space, planned.classes, model.card->classes));
 }
 
 // Says at the end, however it comes, what reading changed and which files it passed over.
@@ -78,13 +104,14 @@ Training::Training(Config config, fs::path folder, const std::string& device, bo
       {.spec = config_.data.source, .split = Split::kTrain, .holdout = config_.data.holdout});
   heldout_ = open_heldout({.spec = config_.data.source, .holdout = config_.data.holdout});
   resolve(config_, *data_);
-  net_ = UNet(config_.model);
-  initialise(*net_, static_cast<uint64_t>(config_.train.seed));
+  net_ = build_network(config_.model, static_cast<uint64_t>(config_.train.seed));
   net_->to(device_of(device));
   LoaderOptions loader;
   loader.height = static_cast<int>(config_.data.size[0]);
   loader.width = static_cast<int>(config_.data.size[1]);
-  loader.channels = static_cast<int>(config_.model.in_channels);
+  loader.points = data_->point_space();
+  loader.channels =
+      loader.points ? data_->common_channels() : static_cast<int>(config_.model->in_channels);
   loader.flip = config_.data.flip;
   loader.crop = config_.data.crop == "random" ? Crop::kRandom : Crop::kCenter;
   trainer_ =
@@ -130,8 +157,9 @@ TrainState Training::run(const ProgressFn& progress, const NoticeFn& notice,
                          const CancelToken& cancel, bool resume, bool force) {
   require_writable(folder_);
   if (force && !resume) {
-    for (const char* left : {"checkpoints", "log.jsonl", "previews", "tensorboard", "unet",
-                             "scheduler", "model_index.json", "tweedie.json", "config.json"})
+    for (const char* left :
+         {"checkpoints", "log.jsonl", "previews", "tensorboard", "unet", "denoiser", "scheduler",
+          "model_index.json", "tweedie.json", "config.json"})
       fs::remove_all(folder_ / left);
   }
   const Skipped report(*data_, heldout_.get(), notice);
@@ -147,11 +175,12 @@ TrainState Training::run(const ProgressFn& progress, const NoticeFn& notice,
 ModelCard Training::card(const TrainState& state) const {
   ModelCard card;
   card.version = TWEEDIE_VERSION;
-  card.classes = config_.model.conditional() ? data_->classes() : std::vector<std::string>{};
-  if (config_.objective.label_dropout > 0) card.null_class = *config_.model.num_class_embeds - 1;
+  card.classes = config_.model->conditional() ? data_->classes() : std::vector<std::string>{};
+  if (config_.objective.label_dropout > 0) card.null_class = *config_.model->num_class_embeds - 1;
   card.steps = std::min<int64_t>(card.steps, config_.process.num_train_timesteps);
   card.data = {
       {"source", config_.data.source}, {"what", data_->describe()}, {"images", data_->size()}};
+  if (const auto space = data_->point_space()) card.data["points"] = to_json(*space);
   card.training = {{"steps", state.step},
                    {"images", state.images},
                    {"seconds", state.seconds},
@@ -175,12 +204,12 @@ void Training::preview(const TrainView& view, const CancelToken& cancel) const {
   model.card = card(view.state);
   std::tie(model.height, model.width) = std::pair(config_.data.size[0], config_.data.size[1]);
   const int64_t steps = std::min(kPreviewSteps, config_.process.num_train_timesteps);
-  const std::vector<Image> images = generate(
-      model, {.n = kPreviewImages, .batch = kPreviewImages, .sampler = "ddim", .steps = steps}, {},
-      cancel);
+  const int64_t n = model.points() ? kPreviewPoints : kPreviewImages;
+  const GenerateRequest request{.n = n, .batch = n, .sampler = "ddim", .steps = steps};
   fs::create_directories(folder_ / "previews");
   const fs::path file = folder_ / "previews" / fmt::format("step_{:07}.png", view.state.step);
-  write_image(file, tile(images, 10, 2), {{"tweedie", fmt::format("step {}", view.state.step)}});
+  write_image(file, preview_of(model, request, cancel),
+              {{"tweedie", fmt::format("step {}", view.state.step)}});
   if (view.show) view.show("preview", file);
 }
 

@@ -7,7 +7,7 @@ void check_setup(const TrainSetup& setup) {
   const NetworkOptions& model = setup.net->options();
   const LoaderOptions& data = setup.loader;
   if (!setup.data || setup.data->size() == 0) fail("[train] the dataset holds no images");
-  if (data.channels != 1 && data.channels != 3)
+  if (!data.points && data.channels != 1 && data.channels != 3)
     fail("[train] model.in_channels is {}: images have 1 channel or 3", data.channels);
   const int64_t T = setup.process.schedule().size();
   if (model.time_embedding_type == "fourier")
@@ -25,8 +25,10 @@ void check_setup(const TrainSetup& setup) {
     fail("[train] model.num_train_timesteps is {}: the process has {} timesteps",
          *model.num_train_timesteps, T);
   if (model.in_channels != data.channels)
-    fail("[train] model.in_channels is {} and the images have {} channels", model.in_channels,
-         data.channels);
+    fail("[train] model.in_channels is {} and the {} have {}", model.in_channels,
+         data.points ? "points" : "images",
+         data.points ? fmt::format("{} columns", data.channels)
+                     : fmt::format("{} channels", data.channels));
   const std::string& variance = setup.process.options().variance_type;
   const bool learned = variance.starts_with("learned");
   if (model.out_channels != (learned ? 2 : 1) * model.in_channels)
