@@ -31,7 +31,7 @@ Batch batch() {
 }
 
 LearnedScheduleLoss loss_of(const ObjectiveOptions& objective, double rate = 0.02) {
-  return {objective, Process(learned()), at::kCPU, rate, 3};
+  return {objective, Process(learned()), at::kCPU, Decoder::kContinuous, rate, 3};
 }
 
 Tensor betas_of(const StepLoss& loss) {
@@ -144,7 +144,7 @@ TEST(LearnedScheduleLoss, RefusesWhatItDoesNotTrain) {
     return message_of([&] {
       ProcessOptions options = learned();
       options.prediction_type = prediction;
-      make_step_loss(objective, Process(options), at::kCPU, 1e-3, 0);
+      make_step_loss(objective, Process(options), at::kCPU, Decoder::kDiscretised, 1e-3, 0);
     });
   };
   EXPECT_EQ(fault({}), "");

@@ -192,6 +192,34 @@ TEST(LearnedSchedule, GoesOnExactlyFromItsState) {
   EXPECT_EQ(message_of([&] { resumed.load(lacking, "here"); }), "[train] here: bias is missing");
 }
 
+// Levels far apart cost nothing to find again, levels close together what the density costs.
+TEST(LearnedSchedule, LevelsAreFoundAgainByTheirDistance) {
+  const at::NoGradGuard no_grad;
+  const Tensor x0 = at::zeros({1, 3}, at::kDouble), none = at::zeros({1}, at::kDouble);
+  const auto decoder = [&](double g0, double width) {
+    const LearnedSchedule schedule(
+        {.num_train_timesteps = 20, .g0 = g0, .g1 = 9, .level_width = width});
+    const ScheduleDraw at = schedule.draw(1, 0.5);
+    const double r =
+        std::exp(-schedule.log_snr(at::full({1}, 1. / 20, at::kDouble)).item<double>() / 2);
+    return std::pair(schedule.terms(at, x0, none).decoder.item<double>() / 3, r);
+  };
+  EXPECT_LT(decoder(-13, 0.1).first, 1e-6);
+  const auto [fine, r] = decoder(-5, 1e-3);
+  EXPECT_NEAR(fine, std::log(std::sqrt(2 * std::numbers::pi * std::numbers::e) * r / 1e-3), 1e-3);
+  // One level to each side, by the plain sum over eps.
+  const auto [middle, s] = decoder(-9, 3 * std::exp(-4.5));
+  double expected = 0, mass = 0;
+  for (double eps = -6; eps <= 6; eps += 1e-3) {
+    double sum = 0;
+    for (int l = -6; l <= 6; ++l)
+      sum += std::exp(-std::pow(s * eps - 3 * std::exp(-4.5) * l, 2) / (2 * s * s));
+    const double w = std::exp(-eps * eps / 2);
+    expected += w * (eps * eps / 2 + std::log(sum)), mass += w;
+  }
+  EXPECT_NEAR(middle, expected / mass, 1e-4);
+}
+
 TEST(LearnedSchedule, RefusesOptionsOutOfRange) {
   EXPECT_TRUE(contains(message_of([] { LearnedSchedule({.g0 = 3, .g1 = -3}); }), "3 to -3"));
   EXPECT_TRUE(contains(message_of([] { LearnedSchedule({.num_train_timesteps = 1}); }),

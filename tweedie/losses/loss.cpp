@@ -19,7 +19,7 @@ bool learned(const ProcessOptions& options) { return options.variance_type.start
 
 }  // namespace
 
-Loss::Loss(ObjectiveOptions options, const Process& process)
+Loss::Loss(ObjectiveOptions options, const Process& process, Decoder decoder)
     : options_(std::move(options)), process_(without_clipping(process.options())) {
   const Schedule& schedule = process_.schedule();
   if (options_.loss == "hybrid" && !learned(process.options()))
@@ -34,7 +34,8 @@ Loss::Loss(ObjectiveOptions options, const Process& process)
     fail("[losses] loss vlb has weights and a distance of its own: weighting is {} and distance {}",
          options_.weighting, options_.distance);
   if (options_.loss != "simple")
-    bound_.emplace(process_.levels(schedule.size(), "leading", 0), process.options().variance_type);
+    bound_.emplace(process_.levels(schedule.size(), "leading", 0), process.options().variance_type,
+                   decoder, data_variance(process.options(), schedule.level(0), decoder));
   Tensor snr = at::empty({schedule.size()}, at::kDouble);
   for (int64_t k = 0; k < schedule.size(); ++k) snr[k] = schedule.snr(k);
   weight_ =

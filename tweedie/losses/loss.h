@@ -17,8 +17,9 @@ struct Noised {
 
 class Loss {
  public:
-  /// Throws Error (user) where objective and process do not fit each other.
-  Loss(ObjectiveOptions options, const Process& process);
+  /// `decoder`: what the data are, for vlb and hybrid. Throws Error (user) where objective and
+  /// process do not fit each other.
+  Loss(ObjectiveOptions options, const Process& process, Decoder decoder = Decoder::kDiscretised);
   /// [N] the loss of each example, not weighed by how likely its t was; differentiable in output
   /// [N,C,H,W], or [N,2C,H,W] with a learned variance. simple: the mean over C,H,W. vlb: T times
   /// the term of the bound, in bits/dim: its mean over t is the bound but for L_T. hybrid: simple

@@ -118,7 +118,8 @@ struct Judged {
       : options(process_of(model, request)),
         process(options),
         steps(request.steps.value_or(options.num_train_timesteps)),
-        bound(process.levels(steps), options.variance_type, decoder_of(model, request)),
+        bound(process.levels(steps), options.variance_type, decoder_of(model, request),
+              data_variance(options, process.levels(steps).end()[-2], decoder_of(model, request))),
         device(model.net->parameters().front().device()) {
     if (request.batch < 1) fail("--batch {}: expected at least 1", request.batch);
     const bool learned = options.variance_type.starts_with("learned");

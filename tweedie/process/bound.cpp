@@ -24,7 +24,7 @@ Tensor at_steps(const Tensor& table, const Tensor& k, const Tensor& x) {
 }  // namespace
 
 VariationalBound::VariationalBound(std::vector<Level> levels, const std::string& variance_type,
-                                   Decoder decoder)
+                                   Decoder decoder, std::optional<double> data_variance)
     : size_(static_cast<int64_t>(levels.size()) - 1),
       variance_type_(variance_type),
       decoder_(decoder) {
@@ -47,6 +47,8 @@ VariationalBound::VariationalBound(std::vector<Level> levels, const std::string&
   // The step to the data has no posterior variance: the next one's stands in (IDDPM's code).
   log_beta_tilde[0] = size_ > 1 ? log_beta_tilde[1] : log_beta[0];
   if (variance_type.starts_with("fixed_large")) log_beta[0] = log_beta_tilde[0];  // DDPM's code
+  if (data_variance && variance_type.starts_with("fixed"))
+    log_beta[0] = log_beta_tilde[0] = std::log(*data_variance);
   timesteps_ = at::tensor(t, at::kDouble);
   c0_ = at::tensor(c0, at::kDouble);
   log_beta_ = at::tensor(log_beta, at::kDouble);
@@ -93,6 +95,13 @@ Tensor VariationalBound::monte_carlo_term(const Estimate& e, const Tensor& x0, c
   const Gaussian p{-off, log_variance(e, x0, k)};
   const Tensor x = draw(q, z.to(at::kDouble));
   return bits_per_dim(log_density(q, x) - log_density(p, x));  // DDPM Eq. 3
+}
+
+std::optional<double> data_variance(const ProcessOptions& process, const Level& first,
+                                    Decoder decoder) {
+  const bool table = process.path == "vp" && !process.trained_betas;
+  if (table && decoder != Decoder::kContinuous) return {};
+  return std::pow(first.sigma / first.alpha, 2);  // VDM Sec. 3
 }
 
 }  // namespace tweedie

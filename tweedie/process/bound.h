@@ -1,11 +1,13 @@
 // The variational bound on -ln p(x_0), term by term (DDPM Eq. 5): L_T, a KL divergence for each
 // step of the chain, and the decoder. Training minimises it, evaluation adds it up.
 #pragma once
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "tweedie/process/denoiser.h"
 #include "tweedie/process/discretised.h"
+#include "tweedie/process/options.h"
 
 namespace tweedie {
 
@@ -20,10 +22,13 @@ enum class Decoder {
 /// has a bound of its own. Everything in float64 and bits a dimension, [N] one value an example.
 class VariationalBound {
  public:
-  /// `levels`: noisiest first, the data last, as Process::levels gives them. Throws Error for an
+  /// `levels`: noisiest first, the data last, as Process::levels gives them. `data_variance` is
+  /// that of the decoder where the variance is fixed; without it the posterior's of the step before
+  /// stands in (DDPM's code), which suits tables whose SNR falls by half there. Throws Error for an
   /// unknown variance_type and for a chain that does not end at the data.
   VariationalBound(std::vector<Level> levels, const std::string& variance_type,
-                   Decoder decoder = Decoder::kDiscretised);
+                   Decoder decoder = Decoder::kDiscretised,
+                   std::optional<double> data_variance = {});
 
   int64_t size() const { return size_; }
   /// What the network is told at step k: k = 0 is the step to the data. [N] float64.
@@ -51,5 +56,11 @@ class VariationalBound {
   Tensor timesteps_;                       // [N]
   Tensor c0_, log_beta_, log_beta_tilde_;  // [N] float64 on the CPU, by k
 };
+
+/// The decoder's variance that goes with a process: (sigma_1/alpha_1)^2 (VDM), the spread of x_1
+/// around the data, for densities, trained betas and the paths edm and flow; none for the papers'
+/// vp tables with 8-bit levels, whose published figures have DDPM's.
+std::optional<double> data_variance(const ProcessOptions& process, const Level& first,
+                                    Decoder decoder);
 
 }  // namespace tweedie

@@ -25,6 +25,17 @@ Tensor standard_normal(at::IntArrayRef sizes, Rng rng) {
   return z;
 }
 
+// The mean over eps of -ln P(0 | r eps) where all integers are as likely and blurred by r, [1].
+Tensor level_entropy(const Tensor& r) {
+  const Tensor eps = at::linspace(-6, 6, 241, at::kDouble).unsqueeze(1);
+  const Tensor density = (-eps.square() / 2).exp(), weight = density / density.sum();
+  const double reach = std::ceil(8 * r.item<double>()) + 2;
+  const Tensor levels = at::arange(-reach, reach + 1, at::kDouble);
+  const Tensor score = -(r * eps - levels).square() / (2 * r.square());
+  const Tensor log_p = score.log_softmax(1).select(1, static_cast<int64_t>(reach));
+  return -(weight.squeeze(1) * log_p).sum().view({1});  // VDM Eq. 8
+}
+
 Monotone make(const LearnedScheduleOptions& given) {
   LearnedScheduleOptions options;
   from_json(to_json(given), options);  // checks them
@@ -53,6 +64,7 @@ void set_gradients(const Tensor& loss, const std::vector<Tensor>& parameters) {
 
 LearnedSchedule::LearnedSchedule(const LearnedScheduleOptions& options)
     : T_(options.num_train_timesteps),
+      level_width_(options.level_width),
       g_(make(options)),
       steps_done_(at::zeros({1}, at::kLong)),
       optimizer_(parameters_of(*g_), {.beta2 = 0.99}) {}
@@ -78,10 +90,12 @@ ScheduleTerms LearnedSchedule::terms(const ScheduleDraw& draw, const Tensor& x0,
   const Tensor x = x0.flatten(1).to(at::kCPU, at::kDouble);
   const double D = static_cast<double>(x.size(1));
   const Tensor abar = at::sigmoid(-g_->g1);
-  const Tensor log_variance = at::log_sigmoid(g_->g1);                             // ln(1 - abar_T)
-  const Tensor prior = (abar * (x.square() - 1) - log_variance).sum(1) / 2;        // DDPM Eq. 5
-  const Tensor first = g_at(at::ones({1}, at::kLong));                             // ln r_1^2
-  const Tensor decoder = D / 2 * (std::log(2 * std::numbers::pi) + first + 1);     // DDPM Eq. 5
+  const Tensor log_variance = at::log_sigmoid(g_->g1);                       // ln(1 - abar_T)
+  const Tensor prior = (abar * (x.square() - 1) - log_variance).sum(1) / 2;  // DDPM Eq. 5
+  const Tensor first = g_at(at::ones({1}, at::kLong));                       // ln r_1^2
+  const Tensor decoder =
+      D * (level_width_ > 0 ? level_entropy((first / 2).exp() / level_width_)
+                            : (std::log(2 * std::numbers::pi) + first + 1) / 2);   // DDPM Eq. 5
   const Tensor diffusion = draw.weight * squared_error.to(at::kCPU, at::kDouble);  // VDM Sec. 4
   return {prior, decoder.expand_as(prior), diffusion};
 }

@@ -23,6 +23,7 @@ struct LearnedScheduleOptions {
   double g0 = -9.21, g1 = 10.12;
   int64_t width = 32;
   int64_t seed = 0;
+  double level_width = 0;
 
   template <class Self, class Field>
   static void visit(Self& self, Field&& field) {
@@ -32,6 +33,9 @@ struct LearnedScheduleOptions {
     field("g1", self.g1, "-ln SNR at t = 1 before training", between(-30, 30));
     field("width", self.width, "sigmoids of the monotone network", between(1, 1 << 16));
     field("seed", self.seed, "of the monotone network", at_least(0));
+    field("level_width", self.level_width,
+          "between the levels that the data take, 0 for a density; of 8-bit pixels 1/127.5",
+          between(0, 1));
   }
 };
 
@@ -45,7 +49,8 @@ struct ScheduleDraw {
 };
 
 /// The bound of the chain that trained_betas() makes, nats of a whole example, [N] float64; its
-/// steps have the posterior's variance, its decoder is N(x_0; x_1/alpha_1, (sigma_1/alpha_1)^2 I).
+/// steps have the posterior's variance, its decoder is N(x_0; x_1/alpha_1, (sigma_1/alpha_1)^2 I),
+/// or with a level_width the same over the levels alone (VDM Eq. 8), as if they had no end.
 struct ScheduleTerms {
   Tensor prior;      ///< L_T, exact
   Tensor decoder;    ///< L_0, exact: its mean over x_1
@@ -86,6 +91,7 @@ class LearnedSchedule {
   Tensor g_at(const Tensor& step) const;
 
   int64_t T_;
+  double level_width_;
   Monotone g_;
   Tensor steps_done_;  // one int64
   AdamW optimizer_;

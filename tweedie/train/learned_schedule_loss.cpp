@@ -10,13 +10,14 @@
 namespace tweedie {
 namespace {
 
-LearnedScheduleOptions options_of(ProcessOptions process, uint64_t seed) {
+LearnedScheduleOptions options_of(ProcessOptions process, uint64_t seed, double level_width) {
   process.beta_schedule = "linear", process.trained_betas.reset();
   const Schedule linear = make_schedule(process);
   return {.num_train_timesteps = linear.size(),
           .g0 = -std::log(linear.snr(0)),
           .g1 = -std::log(linear.snr(linear.size() - 1)),
-          .seed = static_cast<int64_t>(seed)};
+          .seed = static_cast<int64_t>(seed),
+          .level_width = level_width};
 }
 
 Tensor beside(const Tensor& each, const Tensor& x) {
@@ -50,15 +51,17 @@ void check(const ObjectiveOptions& objective, const ProcessOptions& process) {
 
 ProcessOptions first_process(ProcessOptions options) {
   if (options.beta_schedule != "learned" || options.trained_betas) return options;
-  options.trained_betas = LearnedSchedule(options_of(options, 0)).trained_betas();
+  options.trained_betas = LearnedSchedule(options_of(options, 0, 0)).trained_betas();
   return options;
 }
 
 LearnedScheduleLoss::LearnedScheduleLoss(const ObjectiveOptions& objective, const Process& process,
-                                         at::Device device, double learning_rate, uint64_t seed)
+                                         at::Device device, Decoder decoder, double learning_rate,
+                                         uint64_t seed)
     : objective_(objective),
       process_((check(objective, process.options()), process)),
-      schedule_(options_of(process.options(), seed)),
+      schedule_(
+          options_of(process.options(), seed, decoder == Decoder::kContinuous ? 0 : 1 / 127.5)),
       device_(device),
       learning_rate_(learning_rate) {
   export_schedule();

@@ -12,7 +12,7 @@ class LearnedScheduleLoss : public StepLoss {
   /// Throws Error (user) where options do not fit: it trains eps of a vp process with a fixed
   /// variance, by simple or vlb.
   LearnedScheduleLoss(const ObjectiveOptions& objective, const Process& process, at::Device device,
-                      double learning_rate, uint64_t seed);
+                      Decoder decoder, double learning_rate, uint64_t seed);
 
   /// simple: the mean squared error of eps. vlb: T times the bound's term in bits/dim, with
   /// N(x_0; E[x_0|x_1], (sigma_1/alpha_1)^2) as the decoder.

@@ -12,10 +12,11 @@ namespace {
 // DDPM Alg. 1 along a schedule that stays as it is.
 class TableLoss : public StepLoss {
  public:
-  TableLoss(const ObjectiveOptions& objective, const Process& process, at::Device device)
+  TableLoss(const ObjectiveOptions& objective, const Process& process, at::Device device,
+            Decoder decoder)
       : objective_(objective),
         process_(process),
-        loss_(objective, process),
+        loss_(objective, process, decoder),
         t_sampler_(objective, process.schedule()),
         device_(device) {}
 
@@ -58,12 +59,12 @@ class TableLoss : public StepLoss {
 }  // namespace
 
 std::unique_ptr<StepLoss> make_step_loss(const ObjectiveOptions& objective, const Process& process,
-                                         at::Device device, double schedule_learning_rate,
-                                         uint64_t seed) {
+                                         at::Device device, Decoder decoder,
+                                         double schedule_learning_rate, uint64_t seed) {
   if (process.options().beta_schedule != "learned")
-    return std::make_unique<TableLoss>(objective, process, device);
-  return std::make_unique<LearnedScheduleLoss>(objective, process, device, schedule_learning_rate,
-                                               seed);
+    return std::make_unique<TableLoss>(objective, process, device, decoder);
+  return std::make_unique<LearnedScheduleLoss>(objective, process, device, decoder,
+                                               schedule_learning_rate, seed);
 }
 
 }  // namespace tweedie

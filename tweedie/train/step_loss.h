@@ -7,6 +7,7 @@
 #include "tweedie/data/loader.h"
 #include "tweedie/io/safetensors.h"
 #include "tweedie/losses/objective.h"
+#include "tweedie/process/bound.h"
 #include "tweedie/process/denoiser.h"
 #include "tweedie/process/process.h"
 
@@ -32,11 +33,11 @@ class StepLoss {
   virtual bool load(const TensorMap& state, const std::string& source) = 0;
 };
 
-/// For process.beta_schedule learned: of the network and of the schedule together. Throws Error
-/// (user) where options do not fit each other.
+/// For process.beta_schedule learned: of the network and of the schedule together. `decoder`: what
+/// the data are. Throws Error (user) where options do not fit each other.
 std::unique_ptr<StepLoss> make_step_loss(const ObjectiveOptions& objective, const Process& process,
-                                         at::Device device, double schedule_learning_rate,
-                                         uint64_t seed);
+                                         at::Device device, Decoder decoder,
+                                         double schedule_learning_rate, uint64_t seed);
 
 /// The process with which a training of these options begins: for beta_schedule learned the
 /// schedule before its first step, between the ends that beta_start and beta_end give.

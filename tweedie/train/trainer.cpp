@@ -74,8 +74,9 @@ struct Trainer::State {
         device(parameters.tensors.at(0).device()),
         optimizer(parameters, train),
         ema(parameters.tensors, train),
-        loss(make_step_loss(setup.objective, setup.process, device, train.schedule_learning_rate,
-                            static_cast<uint64_t>(train.seed))),
+        loss(make_step_loss(setup.objective, setup.process, device,
+                            setup.loader.points ? Decoder::kContinuous : Decoder::kDiscretised,
+                            train.schedule_learning_rate, static_cast<uint64_t>(train.seed))),
         dropout(generator_for(device)) {
     setup.net->set_dropout_generator(dropout);
     setup.loader.batch_size = train.batch_size;
