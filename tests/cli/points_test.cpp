@@ -49,7 +49,7 @@ TEST_F(Points, AreListedAndShown) {
   works("info points:rings --out rings.png", {"rings@all: 60000 points (x, y), 3 classes"});
   EXPECT_EQ(read_image(*scratch / "rings.png").channels, 3);
   works("info points:moons --out moons.svg");
-  works("info m", {"TweedieMLP, 4 layers of 16", "points (x, y)"});
+  works("info m", {"TweedieMLP, 3 layers of 16", "points (x, y)"});
   works("info m --plan", {"0 convolutions"});
 }
 

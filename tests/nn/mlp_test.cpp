@@ -17,7 +17,7 @@ using testing::message_of;
 MlpOptions small() {
   MlpOptions options;
   options.in_channels = 3, options.out_channels = 6;
-  options.width = 16, options.depth = 2;
+  options.width = 16, options.depth = 2, options.frequencies = 2;
   options.num_class_embeds = 4;
   return options;
 }
@@ -42,7 +42,9 @@ TEST(Mlp, IsWhatItsWeightsSay) {
   const Tensor time =
       linear("time_embedding.linear_2", torch::silu(linear("time_embedding.linear_1", sinusoid))) +
       w.at("class_embedding.weight").index({labels});
-  Tensor h = linear("linear_in", x.flatten(1));
+  const Tensor p = x.flatten(1);
+  Tensor h =
+      linear("linear_in", torch::cat({p, p.sin(), p.cos(), (2 * p).sin(), (2 * p).cos()}, 1));
   for (const std::string block : {"blocks.0", "blocks.1"})
     h = h + linear(block + ".linear_2", torch::silu(linear(block + ".linear_1", h + time)));
   const Tensor expected = linear("linear_out", h);
@@ -50,7 +52,7 @@ TEST(Mlp, IsWhatItsWeightsSay) {
   EXPECT_EQ(found.sizes(), (std::vector<int64_t>{5, 6, 1, 1}));
   EXPECT_LT((found.flatten(1) - expected).abs().max().item<double>(), 1e-4);
   EXPECT_EQ(parameter_count(*net),
-            3 * 16 + 16 + 2 * (16 * 16 + 16) + 4 * 16 + 2 * 2 * (16 * 16 + 16) + 16 * 6 + 6);
+            5 * 3 * 16 + 16 + 2 * (16 * 16 + 16) + 4 * 16 + 2 * 2 * (16 * 16 + 16) + 16 * 6 + 6);
 }
 
 TEST(Mlp, RefusesWhatDoesNotFit) {

@@ -209,7 +209,7 @@ TEST(PointPictures, TheDensityIsDarkWhereTheFlowLeads) {
     const torch::NoGradGuard no_grad;
     for (const auto& [name, weight] : state_of(*model.net)) {
       weight.zero_();
-      if (name == "linear_in.weight") weight.narrow(0, 0, 2).copy_(torch::eye(2));
+      if (name == "linear_in.weight") weight.narrow(0, 0, 2).narrow(1, 0, 2).copy_(torch::eye(2));
       if (name == "linear_out.weight") weight.narrow(1, 0, 2).copy_(torch::eye(2));
       if (name == "linear_out.bias") weight.copy_(-torch::tensor({0.4f, 0.2f}));
     }

@@ -19,7 +19,8 @@ Tensor MlpBlockImpl::forward(const Tensor& h, const Tensor& time) const {
 MlpImpl::MlpImpl(MlpOptions options, uint64_t seed) : options_(std::move(options)) {
   validate(options_);
   const MlpOptions& o = options_;
-  linear_in = register_module("linear_in", Linear(o.in_channels, o.width));
+  linear_in =
+      register_module("linear_in", Linear(o.in_channels * (1 + 2 * o.frequencies), o.width));
   time_embedding = register_module("time_embedding", EmbeddingMlp(o.width, o.width));
   if (o.num_class_embeds)
     class_embedding = register_module("class_embedding", Embedding(*o.num_class_embeds, o.width));
@@ -42,9 +43,20 @@ Tensor MlpImpl::forward(const Tensor& x, const Tensor& t, const Tensor& class_la
       sinusoid(times, options_.width, /*flip_sin_to_cos=*/true, /*freq_shift=*/0).to(type));
   if (class_embedding)
     time = time + class_embedding->forward(spread("[mlp] class labels", class_labels, x));
-  Tensor h = linear_in->forward(x.flatten(1));
+  Tensor h = linear_in->forward(features(x.flatten(1)));
   for (const MlpBlock& block : blocks_) h = block->forward(h, time);
   return linear_out->forward(h).view({x.size(0), options_.out_channels, 1, 1});
+}
+
+// [N,D] and the sines and cosines of its multiples, [N,D (1 + 2 frequencies)].
+Tensor MlpImpl::features(const Tensor& x) const {
+  std::vector<Tensor> all = {x};
+  for (int64_t k = 0; k < options_.frequencies; ++k) {
+    const Tensor phase = static_cast<double>(int64_t{1} << k) * x;
+    all.push_back(at::sin(phase));
+    all.push_back(at::cos(phase));
+  }
+  return at::cat(all, 1);
 }
 
 std::string MlpImpl::describe() const {

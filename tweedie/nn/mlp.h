@@ -20,10 +20,11 @@ class MlpBlockImpl : public torch::nn::Module {
 };
 TORCH_MODULE(MlpBlock);
 
-/// A point is an image of one pixel, its D numbers the channels: x [N,D,1,1]. The time enters as a
-/// sinusoid, a class as a row of a table, both into every layer; what the layers add up to is a
-/// path from input to output without a bend, so that the trivial answers are learnt at once.
-/// Example: Network net = Mlp(options); Tensor eps = net->forward(x, t);
+/// A point is an image of one pixel, its D numbers the channels: x [N,D,1,1], seen with the sines
+/// and cosines of their multiples (Fourier features, Tancik et al. 2020, arXiv 2006.10739). The
+/// time enters as a sinusoid, a class as a row of a table, both into every layer; what the layers
+/// add up to is a path from input to output without a bend, so that the trivial answers are learnt
+/// at once. Example: Network net = Mlp(options); Tensor eps = net->forward(x, t);
 class MlpImpl : public NetworkImpl {
  public:
   /// Validates the options and draws the weights (initialise(net, seed) draws others).
@@ -41,6 +42,7 @@ class MlpImpl : public NetworkImpl {
   void set_dropout_generator(at::Generator) override {}  // it has no dropout
 
  private:
+  Tensor features(const Tensor& x) const;
   void check_input(const Tensor& x, const Tensor& class_labels) const;
 
   MlpOptions options_;

@@ -6,7 +6,7 @@ namespace tweedie {
 
 struct MlpOptions : NetworkOptions {
   MlpOptions() { in_channels = out_channels = 2; }
-  int64_t width = 128, depth = 4;
+  int64_t width = 128, depth = 3, frequencies = 4;
 
   template <class Self, class Field>
   static void visit(Self& self, Field&& field) {
@@ -17,6 +17,10 @@ struct MlpOptions : NetworkOptions {
     field("width", self.width, "numbers inside; even", between(4, 1 << 16));
     field("depth", self.depth, "layers, each of two products, that add to the last",
           between(1, 1000));
+    field(
+        "frequencies", self.frequencies,
+        "sines and cosines of each number, of 1, 2, 4, ... times it: what is fine is learnt sooner",
+        between(0, 16));
     field("num_class_embeds", self.num_class_embeds, "classes, the null class included",
           at_least(1));
   }

@@ -68,7 +68,7 @@ bool sets_budget(const std::string& assignment) {
 
 // Of the density of all classes together: a class is for who asks for model.num_class_embeds.
 Config preset_for_points(const Dataset& dataset, const std::string& spec, double minutes) {
-  constexpr double kRate = 80;  // steps a second on two cores
+  constexpr double kRate = 150;  // steps a second on two cores
   Config config;
   config.data = {.source = spec, .size = {1, 1}};
   MlpOptions model;

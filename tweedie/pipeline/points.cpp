@@ -10,6 +10,7 @@
 #include "tweedie/core/error.h"
 #include "tweedie/io/files.h"
 #include "tweedie/metrics/ode_likelihood.h"
+#include "tweedie/process/grid.h"
 
 namespace tweedie {
 namespace {
@@ -135,18 +136,20 @@ Chart density(Model& model, std::optional<int64_t> label, int64_t side, int64_t 
   // Row by row from above, in the network's units.
   const Tensor along = (at::arange(side, at::kDouble) + 0.5) / side * 2 * kReach - kReach;
   const Tensor x = along.repeat({side}), y = (-along).repeat_interleave(side);
-  const Tensor grid = at::stack({x, y}, 1).to(at::kFloat).view({-1, 2, 1, 1}).to(device);
+  const Tensor places = at::stack({x, y}, 1).to(at::kFloat).view({-1, 2, 1, 1}).to(device);
   ProcessOptions options = model.process_options();
   options.clip_sample = options.thresholding = false;
   const Process process(options);
   Tensor labels;
-  if (label) labels = at::full({grid.size(0)}, *label, at::kLong).to(device);
+  if (label) labels = at::full({places.size(0)}, *label, at::kLong).to(device);
   const Denoiser denoise = process.denoiser(
       [&](const Tensor& at, const Tensor& t) { return model.net->forward(at, t, labels); });
   const std::vector<Level> levels =
-      process.levels(std::min(steps, options.num_train_timesteps), "linspace");
+      make_grid(process,
+                {.steps = std::min(steps, options.num_train_timesteps - 1), .spacing = "log_snr"})
+          .levels;
   const Tensor log_density =
-      ode_log_density(denoise, grid, levels, {.divergence = "exact"}).log_density.cpu();
+      ode_log_density(denoise, places, levels, {.divergence = "exact"}).log_density.cpu();
   const Tensor share = (log_density - log_density.max()).exp();  // of the highest
   const int size = static_cast<int>(side);
   Image picture{size, size, 3, std::vector<uint8_t>(3 * share.numel())};

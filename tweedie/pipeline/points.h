@@ -46,6 +46,6 @@ class PointFlow {
 /// The density that the model's probability-flow ODE gives to the plane, dark where it is high:
 /// side x side places of the region that scatter() shows, `steps` levels. `label` is told to a
 /// model with classes. Throws Error (user) for a model of other than two columns.
-Chart density(Model& model, std::optional<int64_t> label, int64_t side = 64, int64_t steps = 40);
+Chart density(Model& model, std::optional<int64_t> label, int64_t side = 56, int64_t steps = 31);
 
 }  // namespace tweedie
