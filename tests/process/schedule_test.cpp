@@ -142,7 +142,7 @@ TEST(Schedule, IsFoundByNameOrRefusedWithTheNames) {
   options.beta_schedule = "liner";
   EXPECT_EQ(message_of([&] { make_betas(options); }),
             "unknown beta_schedule 'liner'; did you mean linear? known: linear, scaled_linear, "
-            "squaredcos_cap_v2, sigmoid, laplace");
+            "squaredcos_cap_v2, sigmoid, laplace, learned");
 }
 
 }  // namespace tweedie

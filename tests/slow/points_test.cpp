@@ -129,7 +129,9 @@ TEST_F(TrainedOnTheMixture, BoundsTheEntropyNearlyAsTheExactDenoiserDoes) {
   };
   std::vector<int64_t> indices(1000);
   std::iota(indices.begin(), indices.end(), 0);
-  const VariationalBound bound(process.levels(1000), "fixed_large", Decoder::kContinuous);
+  const VariationalBound bound(
+      process.levels(1000), "fixed_large", Decoder::kContinuous,
+      data_variance(process.options(), process.schedule().level(0), Decoder::kContinuous));
   const LoaderOptions loader{
       .batch_size = 1000, .height = 1, .width = 1, .channels = 2, .points = data->point_space()};
   const Bpd best = variational_bpd(exact, process, bound, indices, data, loader, at::kCPU, how);
@@ -150,6 +152,31 @@ TEST_F(TrainedOnTheMixture, BoundsTheEntropyNearlyAsTheExactDenoiserDoes) {
   EXPECT_LT(best.total, entropy + 0.25 + 3 * best.image_stderr);
   EXPECT_GT(found.total, best.total - noise);
   EXPECT_LT(found.total, best.total + 0.2 + noise);
+}
+
+// VDM: the same network and objective, the schedule trained beside it.
+TEST(LearnedScheduleOnTheMixture, BoundsItTighterThanTheLinearOne) {
+  at::set_num_threads(1);
+  const testing::Scratch scratch;
+  const auto trained = [&](const char* schedule) {
+    Config config = preset_for(*open_dataset({.spec = "points:mixture"}), "points:mixture", 1);
+    config.train.minutes.reset();
+    config.train.steps = 2500;
+    config.train.preview_every = config.train.eval_every = 0;
+    config.process.beta_schedule = schedule;
+    config.objective.loss = "vlb";
+    Training(config, scratch / schedule).run({}, {}, {});
+    Model model = load_model(scratch / schedule);
+    const EvaluateRequest request{
+        .data = "points:mixture", .bpd = {.images = 4000, .t_per_image = 32}, .batch = 1000};
+    return evaluate_bpd(model, request).bpd;
+  };
+  const Bpd linear = trained("linear"), learned = trained("learned");
+  std::printf("bits/dim: linear %.4f +- %.4f (%.4f of it drawn), learned %.4f +- %.4f (%.4f)\n",
+              linear.total, linear.image_stderr, linear.estimator_stderr, learned.total,
+              learned.image_stderr, learned.estimator_stderr);
+  EXPECT_LT(learned.total, linear.total - 3 * linear.image_stderr);
+  EXPECT_LT(learned.estimator_stderr, linear.estimator_stderr);
 }
 
 }  // namespace tweedie
