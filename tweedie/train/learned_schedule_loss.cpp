@@ -59,13 +59,10 @@ LearnedScheduleLoss::LearnedScheduleLoss(const ObjectiveOptions& objective, cons
                                          at::Device device, Decoder decoder, double learning_rate,
                                          uint64_t seed)
     : objective_(objective),
-      process_((check(objective, process.options()), process)),
-      schedule_(
-          options_of(process.options(), seed, decoder == Decoder::kContinuous ? 0 : 1 / 127.5)),
+      process_((check(objective, process.options()), process.options())),
+      schedule_(options_of(process_, seed, decoder == Decoder::kContinuous ? 0 : 1 / 127.5)),
       device_(device),
-      learning_rate_(learning_rate) {
-  export_schedule();
-}
+      learning_rate_(learning_rate) {}
 
 Tensor LearnedScheduleLoss::backward(const LabelledNetwork& network, const Batch& batch,
                                      int64_t null_class, double share, Rng rng) {
@@ -101,20 +98,18 @@ void LearnedScheduleLoss::end_step(double progress) {
   }
   terms_.clear();
   schedule_.step({at::cat(prior), at::cat(decoder), at::cat(diffusion)}, progress * learning_rate_);
-  export_schedule();
 }
 
 bool LearnedScheduleLoss::load(const TensorMap& state, const std::string& source) {
   if (!state.count("g0")) return false;
   schedule_.load(state, source);
-  export_schedule();
   return true;
 }
 
-void LearnedScheduleLoss::export_schedule() {
-  ProcessOptions options = process_.options();
+Process LearnedScheduleLoss::process() const {
+  ProcessOptions options = process_;
   options.trained_betas = schedule_.trained_betas();
-  process_ = Process(options);
+  return Process(options);
 }
 
 }  // namespace tweedie

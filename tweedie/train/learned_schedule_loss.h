@@ -20,15 +20,13 @@ class LearnedScheduleLoss : public StepLoss {
                   double share, Rng rng) override;
   void end_step(double progress) override;
   /// Its options hold the schedule as trained_betas.
-  const Process& process() const override { return process_; }
+  Process process() const override;
   TensorMap state() const override { return schedule_.state(); }
   bool load(const TensorMap& state, const std::string& source) override;
 
  private:
-  void export_schedule();
-
   ObjectiveOptions objective_;
-  Process process_;
+  ProcessOptions process_;
   LearnedSchedule schedule_;
   at::Device device_;
   double learning_rate_;

@@ -34,7 +34,7 @@ class TableLoss : public StepLoss {
     return mean.detach();
   }
 
-  const Process& process() const override { return process_; }
+  Process process() const override { return process_; }
 
   TensorMap state() const override {
     if (!t_sampler_.has_state()) return {};

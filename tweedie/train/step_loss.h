@@ -26,7 +26,7 @@ class StepLoss {
   /// After the last backward() of a step. `progress`: the network's learning rate over its largest.
   virtual void end_step(double progress) { (void)progress; }
   /// The process that the network is trained for, as it stands.
-  virtual const Process& process() const = 0;
+  virtual Process process() const = 0;
   /// Empty if there is nothing to remember.
   virtual TensorMap state() const { return {}; }
   /// False if `state` is none of this kind. Throws Error naming `source` for another size.

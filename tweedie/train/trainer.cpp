@@ -242,13 +242,13 @@ void Trainer::State::show(const std::function<void(const TrainView&)>& callback,
   if (!callback) return;
   WithEma with(setup.net, ema);
   const TensorMap weights = state_of(*setup.net);
-  callback({at, setup.net, weights, loss->process().options(), last,
-            [&](const std::string& tag, const fs::path& png) {
-              const auto shape = probe_picture(png);
-              if (!shape) fail("[train] {}: not a picture", png.string());
-              events.image(at.step, tag, read_file(png), shape->width, shape->height,
-                           shape->channels);
-            }});
+  const ProcessOptions process = loss->process().options();
+  callback(
+      {at, setup.net, weights, process, last, [&](const std::string& tag, const fs::path& png) {
+         const auto shape = probe_picture(png);
+         if (!shape) fail("[train] {}: not a picture", png.string());
+         events.image(at.step, tag, read_file(png), shape->width, shape->height, shape->channels);
+       }});
 }
 
 void Trainer::State::write_log(TrainLog& log, EventWriter& events, const StepReport& report,
