@@ -31,15 +31,9 @@ class BadInput : public ::testing::Test {
   }
   static void TearDownTestSuite() { delete scratch; }
 
-  /// Runs in the scratch folder; expects exit 2, one line, holding each of `words`.
+  /// In the scratch folder.
   static void expect(const std::string& args, const std::vector<std::string>& words) {
-    const Outcome outcome = run(args, scratch->path());
-    EXPECT_EQ(outcome.code, 2) << args << "\n" << outcome.err;
-    EXPECT_EQ(outcome.lines().size(), 1u) << args << "\n" << outcome.err;
-    EXPECT_EQ(outcome.out, "") << args;
-    for (const std::string& word : words)
-      EXPECT_NE(outcome.err.find(word), std::string::npos) << args << "\n"
-                                                           << outcome.err << "lacks: " << word;
+    testing::expect_mistake(args, words, scratch->path());
   }
   /// A copy of the model `plain` with one file replaced.
   static void broken(const std::string& name, const std::string& file, const std::string& content) {

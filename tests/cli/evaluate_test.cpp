@@ -26,11 +26,7 @@ class Evaluate : public ::testing::Test {
     return outcome.code == 0 ? Json::parse(outcome.out) : Json::object();
   }
   void refuses(const std::string& args, const std::vector<std::string>& words) {
-    const Outcome outcome = tweedie(args);
-    EXPECT_EQ(outcome.code, 2) << args << outcome.err;
-    EXPECT_EQ(outcome.lines().size(), 1u) << args << "\n" << outcome.err;
-    for (const std::string& word : words)
-      EXPECT_NE(outcome.err.find(word), std::string::npos) << args << "\n" << outcome.err;
+    testing::expect_mistake("evaluate " + args, words, scratch.path());
   }
   Scratch scratch;
 };

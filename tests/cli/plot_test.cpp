@@ -17,11 +17,7 @@ class PlotSchedule : public ::testing::Test {
  protected:
   Outcome tweedie(const std::string& args) { return run(args, scratch.path()); }
   void expect_mistake(const std::string& args, const std::vector<std::string>& words) {
-    const Outcome outcome = tweedie(args);
-    EXPECT_EQ(outcome.code, 2) << args << "\n" << outcome.err;
-    EXPECT_EQ(outcome.lines().size(), 1u) << outcome.err;
-    for (const std::string& word : words)
-      EXPECT_NE(outcome.err.find(word), std::string::npos) << outcome.err << "lacks: " << word;
+    testing::expect_mistake(args, words, scratch.path());
     EXPECT_FALSE(std::filesystem::exists(scratch / "p.png")) << args;
   }
   Scratch scratch;

@@ -33,11 +33,7 @@ class Points : public ::testing::Test {
       EXPECT_NE(outcome.out.find(word), std::string::npos) << args << "\n" << outcome.out;
   }
   void refuses(const std::string& args, const std::vector<std::string>& words) {
-    const Outcome outcome = tweedie(args);
-    EXPECT_EQ(outcome.code, 2) << args << outcome.err;
-    EXPECT_EQ(outcome.lines().size(), 1u) << args << "\n" << outcome.err;
-    for (const std::string& word : words)
-      EXPECT_NE(outcome.err.find(word), std::string::npos) << args << "\n" << outcome.err;
+    testing::expect_mistake(args, words, scratch->path());
   }
   static Scratch* scratch;
 };

@@ -1,5 +1,6 @@
 #include "run.h"
 
+#include <gtest/gtest.h>
 #include <sys/wait.h>
 
 #include <cstdlib>
@@ -30,6 +31,17 @@ Outcome shell(const std::string& line, const std::string& folder) {
 
 Outcome run(const std::string& args, const std::string& folder) {
   return shell("tweedie " + args, folder);
+}
+
+void expect_mistake(const std::string& args, const std::vector<std::string>& words,
+                    const std::string& folder) {
+  const Outcome outcome = run(args, folder);
+  EXPECT_EQ(outcome.code, 2) << args << "\n" << outcome.err;
+  EXPECT_EQ(outcome.out, "") << args;
+  EXPECT_EQ(outcome.lines().size(), 1u) << args << "\n" << outcome.err;
+  for (const std::string& word : words)
+    EXPECT_NE(outcome.err.find(word), std::string::npos) << args << "\n"
+                                                         << outcome.err << "lacks: " << word;
 }
 
 }  // namespace tweedie::testing

@@ -16,5 +16,9 @@ struct Outcome {
 Outcome shell(const std::string& line, const std::string& folder = ".");
 /// `tweedie ARGS...`
 Outcome run(const std::string& args, const std::string& folder = ".");
+/// Expects `tweedie ARGS...` to be a mistake: exit code 2, nothing printed, and one line of error
+/// that holds each of `words`.
+void expect_mistake(const std::string& args, const std::vector<std::string>& words,
+                    const std::string& folder = ".");
 
 }  // namespace tweedie::testing

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tweedie/core/beside.h"
 #include "tweedie/core/error.h"
 #include "tweedie/process/gaussian.h"
 #include "tweedie/process/options.h"
@@ -16,9 +17,7 @@ namespace {
 
 // table[k] as [N,1,1,1], beside x.
 Tensor at_steps(const Tensor& table, const Tensor& k, const Tensor& x) {
-  std::vector<int64_t> shape(x.dim(), 1);
-  shape[0] = k.size(0);
-  return table.to(k.device()).index_select(0, k).view(shape).to(x.device());
+  return beside(table.to(k.device()).index_select(0, k), x).to(x.device());
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "tweedie/core/beside.h"
 #include "tweedie/core/error.h"
 
 namespace tweedie {
@@ -58,9 +59,7 @@ Estimate estimate(const Components& c, const Tensor& x, const Tensor& alpha, con
   const Tensor share = by.log_density.softmax(1);  // [N,K]: which component x_t came from
   const Tensor each = c.means.to(x.options()) + by.gain.unsqueeze(2) * by.offset;  // Tweedie, one
   const Tensor x0 = (share.unsqueeze(2) * each).sum(1).view(x.sizes());            // Tweedie
-  std::vector<int64_t> shape(x.dim(), 1);
-  shape[0] = -1;
-  const Tensor a = alpha.to(x.options()).view(shape), s = sigma.to(x.options()).view(shape);
+  const Tensor a = beside(alpha.to(x.options()), x), s = beside(sigma.to(x.options()), x);
   return {x0, (x - a * x0) / s, {}};
 }
 

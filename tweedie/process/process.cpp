@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "tweedie/core/beside.h"
 #include "tweedie/process/timesteps.h"
 
 namespace tweedie {
@@ -12,9 +13,7 @@ namespace {
 
 // table[t] as [N,1,1,1], beside x and of its type; cast after gathering.
 Tensor gather(const Tensor& table, const Tensor& t, const Tensor& x) {
-  std::vector<int64_t> shape(x.dim(), 1);
-  shape[0] = t.size(0);
-  return table.to(t.device()).index_select(0, t).to(x.options()).view(shape);
+  return beside(table.to(t.device()).index_select(0, t).to(x.options()), x);
 }
 
 Tensor root(const Tensor& x) { return x.sqrt(); }
@@ -31,9 +30,7 @@ Tensor dynamic_threshold(const Tensor& x0, double ratio, double max_value) {
   std::vector<Tensor> quantiles;
   for (const Tensor& example : x0.flatten(1).abs().unbind(0))
     quantiles.push_back(example.quantile(ratio));
-  std::vector<int64_t> shape(x0.dim(), 1);
-  shape[0] = x0.size(0);
-  const Tensor s = at::stack(quantiles).clamp(1, max_value).view(shape);
+  const Tensor s = beside(at::stack(quantiles).clamp(1, max_value), x0);
   return at::clamp(x0, -s, s) / s;
 }
 

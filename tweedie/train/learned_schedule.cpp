@@ -6,18 +6,12 @@
 #include <cmath>
 #include <numbers>
 
+#include "tweedie/core/beside.h"
 #include "tweedie/core/error.h"
 #include "tweedie/nn/state.h"
 
 namespace tweedie {
 namespace {
-
-// [N] beside x [N,...] and of its type.
-Tensor beside(const Tensor& each, const Tensor& x) {
-  std::vector<int64_t> shape(x.dim(), 1);
-  shape[0] = -1;
-  return each.to(x.options()).view(shape);
-}
 
 Tensor standard_normal(at::IntArrayRef sizes, Rng rng) {
   const Tensor z = at::empty(sizes, at::kDouble);
@@ -150,7 +144,8 @@ LearnedSchedule learn_schedule(const EpsAt& eps_at, const DrawExamples& data,
     const Tensor x0 = data(batch_size, chance("examples"));
     const Tensor eps = standard_normal(x0.sizes(), chance("eps")).to(x0.options());
     const ScheduleDraw at = schedule.draw(batch_size, chance("t").uniform());
-    const Tensor x = beside(at.alpha, x0) * x0 + beside(at.sigma, x0) * eps;  // DDPM Eq. 4
+    const Tensor x = beside(at.alpha.to(x0.options()), x0) * x0 +  // DDPM Eq. 4
+                     beside(at.sigma.to(x0.options()), x0) * eps;
     const Tensor off = eps - eps_at(x, at.alpha, at.sigma);
     const ScheduleTerms terms = schedule.terms(at, x0, off.square().flatten(1).sum(1));
     const double share = static_cast<double>(k) / static_cast<double>(iterations);

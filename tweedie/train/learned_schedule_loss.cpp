@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "tweedie/core/beside.h"
 #include "tweedie/train/draws.h"
 
 namespace tweedie {
@@ -18,12 +19,6 @@ LearnedScheduleOptions options_of(ProcessOptions process, uint64_t seed, double 
           .g1 = -std::log(linear.snr(linear.size() - 1)),
           .seed = static_cast<int64_t>(seed),
           .level_width = level_width};
-}
-
-Tensor beside(const Tensor& each, const Tensor& x) {
-  std::vector<int64_t> shape(x.dim(), 1);
-  shape[0] = -1;
-  return each.detach().to(x.options()).view(shape);
 }
 
 // [N] on the CPU, of what an example's scalars add up to.
@@ -69,8 +64,8 @@ Tensor LearnedScheduleLoss::backward(const LabelledNetwork& network, const Batch
   const ScheduleDraw at = schedule_.draw(batch.size(), rng.uniform());
   const Draws draws = draw(batch, at.step - 1, objective_.label_dropout, null_class, rng);
   const Tensor x0 = batch.images.to(device_), eps = draws.eps.to(device_);
-  const Tensor x_t = (beside(at.alpha, x0) * x0 + beside(at.sigma, x0) * eps)  // DDPM Eq. 4
-                         .requires_grad_(true);
+  const Tensor a = at.alpha.detach().to(x0.options()), s = at.sigma.detach().to(x0.options());
+  const Tensor x_t = (beside(a, x0) * x0 + beside(s, x0) * eps).requires_grad_(true);  // DDPM Eq. 4
   const Tensor output = network(x_t, draws.t.to(device_), draws.labels);
   const Tensor errors = (eps - output).square().flatten(1).sum(1);
 
@@ -82,7 +77,8 @@ Tensor LearnedScheduleLoss::backward(const LabelledNetwork& network, const Batch
   (share * mean).backward();
 
   // Example j's x_t is in no other's error: what arrived there is weight_j share/n d error_j/dx_t.
-  const Tensor slope = x_t.grad() / beside(weight * (share / double(batch.size())), x_t);
+  const Tensor counts = (weight * (share / double(batch.size()))).to(x_t.options());
+  const Tensor slope = x_t.grad() / beside(counts, x_t);
   const Tensor squared_error = errors.detach().to(at::kCPU, at::kDouble) +
                                (at.alpha - at.alpha.detach()) * summed(slope * x0) +
                                (at.sigma - at.sigma.detach()) * summed(slope * eps);
