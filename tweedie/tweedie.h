@@ -26,6 +26,7 @@
 #include "tweedie/nn/state.h"
 #include "tweedie/nn/unet.h"
 #include "tweedie/pipeline/chart.h"
+#include "tweedie/pipeline/chart_page.h"
 #include "tweedie/pipeline/config.h"
 #include "tweedie/pipeline/evaluate.h"
 #include "tweedie/pipeline/generate.h"

@@ -9,7 +9,7 @@
 #include "tweedie/data/loader.h"
 #include "tweedie/io/files.h"
 #include "tweedie/io/grid.h"
-#include "tweedie/pipeline/chart.h"
+#include "tweedie/pipeline/chart_page.h"
 #include "tweedie/pipeline/config.h"
 #include "tweedie/pipeline/model_folder.h"
 #include "tweedie/process/posterior.h"

@@ -8,6 +8,7 @@
 #include "tweedie/core/error.h"
 #include "tweedie/io/files.h"
 #include "tweedie/io/image.h"
+#include "tweedie/pipeline/chart_page.h"
 
 namespace tweedie {
 namespace {
@@ -41,6 +42,16 @@ TEST(Chart, DrawsARisingLineFromLowerLeftToUpperRight) {
   EXPECT_LT(first_x, 90);
   EXPECT_GT(last_x, 650);
   EXPECT_GT(first_y, last_y + 200);
+}
+
+TEST(Chart, WithoutPointsHasItsAxes) {
+  Chart chart = rising();
+  chart.series[0].points = {{1, -1}, {2, 0}};
+  chart.log_y = true;
+  const Image image = draw_chart(chart);
+  const auto dark = std::count_if(image.pixels.begin(), image.pixels.end(),
+                                  [](uint8_t value) { return value < 128; });
+  EXPECT_GT(dark, 500);  // the axis alone is 636 pixels of three
 }
 
 TEST(Chart, WritesSvgAndRefusesOtherKinds) {

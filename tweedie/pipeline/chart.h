@@ -1,4 +1,4 @@
-// Charts of lines and dots as PNG or SVG, drawn with Cairo: one, or a page of them with pictures.
+// Charts of lines and dots as PNG or SVG.
 #pragma once
 #include <optional>
 #include <string>
@@ -27,19 +27,6 @@ struct Chart {
   int width = 720, height = 420;
 };
 
-/// Charts row by row and, below them, rows of pictures.
-struct Page {
-  struct Strip {
-    std::string name = {};
-    std::vector<Image> pictures = {};
-  };
-  std::string title = {};
-  std::vector<Chart> panels = {};  ///< one at least, all with the same series: one legend for all
-  int columns = 2;                 ///< panels side by side
-  std::vector<Strip> strips = {};  ///< equally many pictures, all of one size
-  std::vector<std::string> captions = {};  ///< below the strips, one for each picture of a row
-};
-
 /// Throws Error (user) unless a chart can be written under that extension.
 void require_chart(const std::string& file);
 
@@ -47,6 +34,5 @@ void require_chart(const std::string& file);
 /// extension, system for a failed write.
 void write_chart(const std::string& file, const Chart& chart);
 Image draw_chart(const Chart& chart);
-void write_page(const std::string& file, const Page& page);
 
 }  // namespace tweedie
