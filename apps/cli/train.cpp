@@ -38,13 +38,8 @@ Config config_of(const TrainFlags& flags) {
     config = resumed_config(flags.out);
   } else {
     if (flags.data.empty()) fail("train: a config, or --data and a budget, such as --minutes 30");
-    if (!flags.minutes && !flags.images && !flags.steps)
-      fail("train: no budget; one of --minutes, --images, --steps");
     const DatasetPtr data = open_dataset({.spec = flags.data});
-    // Without minutes to go by, images at the small network's rate on two cores.
-    const double minutes = flags.minutes.value_or(
-        static_cast<double>(flags.images.value_or(flags.steps.value_or(0) * 128)) / 6000);
-    config = preset_for(*data, flags.data, minutes);
+    config = preset_for(*data, flags.data, minutes_of(*data, assignments(flags)));
   }
   apply_assignments(config, assignments(flags));
   return config;

@@ -76,4 +76,21 @@ TEST(Config, PresetsFitTheDataAndTheMinutes) {
             config.model.unet().block_out_channels[0]);
 }
 
+TEST(Config, ABudgetIsWorthMinutesHoweverItIsGiven) {
+  const DatasetPtr shapes = open_dataset({.spec = "shapes:8"});
+  const DatasetPtr moons = open_dataset({.spec = "points:moons"});
+  EXPECT_EQ(minutes_of(*shapes, {"data.size=[8,8]", "train.minutes=2.5"}), 2.5);
+  EXPECT_EQ(minutes_of(*shapes, {"train={\"images\":12000}"}), 2);
+  EXPECT_EQ(minutes_of(*moons, {"train.steps=9000"}), 1);
+  EXPECT_NE(message_of([&] { minutes_of(*moons, {"train.seed=1"}); }).find("--minutes"),
+            std::string::npos);
+  // As many steps as were asked for have their checkpoints, previews and warm-up.
+  Config config = preset_for(*moons, "points:moons", minutes_of(*moons, {"train.steps=2000"}));
+  apply_assignments(config, {"train.steps=2000"});
+  EXPECT_EQ(config.train.steps, 2000);
+  EXPECT_FALSE(config.train.minutes);
+  EXPECT_LE(config.train.eval_every, 500);
+  EXPECT_LE(config.train.warmup_steps, 100);
+}
+
 }  // namespace tweedie

@@ -59,16 +59,22 @@ struct TrainPart {
   }
 };
 
-bool sets_budget(const std::string& assignment) {
-  if (!assignment.starts_with("train.") && !assignment.starts_with("train=")) return false;
-  TrainPart probe;
-  set_field(probe, assignment);
-  return probe.train.steps || probe.train.images || probe.train.minutes;
+// What the assignments say of the training.
+TrainOptions train_options(const std::vector<std::string>& assignments) {
+  TrainPart part;
+  for (const std::string& assignment : assignments)
+    if (assignment.starts_with("train.") || assignment.starts_with("train="))
+      set_field(part, assignment);
+  return part.train;
 }
+
+bool has_budget(const TrainOptions& train) { return train.steps || train.images || train.minutes; }
+
+constexpr double kPointSteps = 150;  // steps a second of the preset for points on two cores
+constexpr int64_t kPointBatch = 256;
 
 // Of the density of all classes together: a class is for who asks for model.num_class_embeds.
 Config preset_for_points(const Dataset& dataset, const std::string& spec, double minutes) {
-  constexpr double kRate = 150;  // steps a second on two cores
   Config config;
   config.data = {.source = spec, .size = {1, 1}};
   MlpOptions model;
@@ -76,9 +82,9 @@ Config preset_for_points(const Dataset& dataset, const std::string& spec, double
   config.model = model;
   config.process.clip_sample = false;
   TrainOptions& train = config.train;
-  const auto steps = std::max<int64_t>(1, static_cast<int64_t>(60 * minutes * kRate));
+  const auto steps = std::max<int64_t>(1, static_cast<int64_t>(60 * minutes * kPointSteps));
   train.minutes = minutes;
-  train.batch_size = 256;
+  train.batch_size = kPointBatch;
   train.learning_rate = 2e-3;
   train.ema_decay = 0.999;
   train.warmup_steps = std::clamp<int64_t>(steps / 20, 1, 200);
@@ -97,13 +103,10 @@ std::vector<std::string> known_configs() { return names_in("configs", ".json"); 
 std::vector<std::string> known_models() { return names_in("models", ""); }
 
 void apply_assignments(Config& config, const std::vector<std::string>& assignments) {
-  for (const std::string& assignment : assignments) {
-    if (sets_budget(assignment)) {
-      config.train.steps.reset();
-      config.train.images.reset();
-      config.train.minutes.reset();
-      break;
-    }
+  if (has_budget(train_options(assignments))) {
+    config.train.steps.reset();
+    config.train.images.reset();
+    config.train.minutes.reset();
   }
   for (const std::string& assignment : assignments) set_field(config, assignment);
 }
@@ -120,6 +123,16 @@ Config read_config(const std::string& name, const std::vector<std::string>& assi
   }
   apply_assignments(config, assignments);
   return config;
+}
+
+double minutes_of(const Dataset& dataset, const std::vector<std::string>& assignments) {
+  const TrainOptions train = train_options(assignments);
+  if (!has_budget(train)) fail("train: no budget; one of --minutes, --images, --steps");
+  if (train.minutes) return *train.minutes;
+  const bool points = dataset.point_space();
+  const int64_t batch = points ? kPointBatch : 128;
+  const double images_a_minute = points ? 60 * kPointSteps * double(batch) : 6000;
+  return double(train.images.value_or(train.steps.value_or(0) * batch)) / images_a_minute;
 }
 
 Config preset_for(const Dataset& dataset, const std::string& spec, double minutes) {

@@ -70,6 +70,10 @@ std::filesystem::path find_model(const std::string& name_or_path);
 std::vector<std::string> known_configs();
 std::vector<std::string> known_models();
 
+/// The minutes of two cores that the budget among the assignments is worth to the preset for a
+/// dataset. Throws Error (user) if they give none.
+double minutes_of(const Dataset& dataset, const std::vector<std::string>& assignments);
+
 /// The preset for a dataset when no config is given: a U-Net that the size, the channels and the
 /// minutes allow, or an MLP for points, and a batch, a warm-up and checkpoints that suit as many
 /// steps as two cores make of them.
