@@ -16,6 +16,7 @@ int main(int argc, char** argv) {
     net.up_block_types = {"AttnUpBlock2D", "UpBlock2D"};
     net.norm_num_groups = 8;
     config.train.steps = 30;  // far too few for good samples, enough to see the parts at work
+    config.train.warmup_steps = 5;
     config.train.batch_size = 32;
     config.train.learning_rate = 1e-3;
 

@@ -193,6 +193,7 @@ TEST(LearnedSchedule, GoesOnExactlyFromItsState) {
 }
 
 // Levels far apart cost nothing to find again, levels close together what the density costs.
+// VDM Eq. 8.
 TEST(LearnedSchedule, LevelsAreFoundAgainByTheirDistance) {
   const at::NoGradGuard no_grad;
   const Tensor x0 = at::zeros({1, 3}, at::kDouble), none = at::zeros({1}, at::kDouble);

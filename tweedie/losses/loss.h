@@ -1,7 +1,8 @@
 // The loss of a training step, whatever the objective's options say.
 //
 //   const Loss loss(objective, process);
-//   loss(net(x_t, t), {x0, eps, x_t, t}).mean().backward();
+//   output = net(process.network_input(x_t, t), process.told(t));
+//   loss(output, {x0, eps, x_t, t}).mean().backward();
 #pragma once
 #include "tweedie/losses/objective.h"
 #include "tweedie/process/bound.h"

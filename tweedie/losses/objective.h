@@ -32,7 +32,8 @@ struct ObjectiveOptions {
           one_of({"l2", "l1", "huber"}));
     field("huber_delta", self.huber_delta, "where huber turns linear", between(1e-9, 1e9));
     field("weighting", self.weighting,
-          "over t, of simple; snr: as if x_0's error were weighed by the SNR, and so on",
+          "over t, of simple; none: the error of the prediction; the others weigh |x_0 - X|^2, "
+          "the same loss for every prediction",
           one_of(weightings()));
     field("min_snr_gamma", self.min_snr_gamma, "min_snr: the SNR counts at most this",
           between(1e-9, 1e9));

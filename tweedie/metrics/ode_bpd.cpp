@@ -37,7 +37,7 @@ Dequantised variational(const Denoiser& denoise, const VariationalBound& bound, 
   const Tensor log_q = log_density({x0.to(at::kDouble), log_variance}, x.to(at::kDouble));
   const Tensor k = at::zeros({x0.size(0)}, at::kLong);
   const Tensor L_0 = bound.term(denoise(at.alpha * x, at), x0, k);
-  return {x, (L_0 - bits_per_dim(-log_q)).cpu()};  // VDM Eq. 8
+  return {x, (L_0 - bits_per_dim(-log_q)).cpu()};  // FPP Sec. 3.1
 }
 
 std::string dequantisation_of(const std::string& name, bool points) {

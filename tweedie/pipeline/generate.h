@@ -18,12 +18,12 @@ struct GenerateRequest {
   int64_t n = 1;
   uint64_t seed = 0;
   int64_t batch = 16;  ///< images at once: bounds the memory, changes no noise
-  std::optional<std::string> sampler =
-      {};  ///< absent: tweedie.json's recommendation, else the folder's scheduler
-  std::optional<int64_t> steps =
-      {};  ///< absent: the recommendation; else ddpm takes all of the process's, the others 50
-  std::vector<int64_t> classes = {};  ///< one an image, or one for all; empty: 0,1,2,... by image
-                                      ///< index if the model has classes
+  /// Absent: tweedie.json's recommendation, else the folder's scheduler.
+  std::optional<std::string> sampler = {};
+  /// Absent: the recommendation; else ddpm takes all of the process's, the others 50.
+  std::optional<int64_t> steps = {};
+  /// One an image, or one for all; empty: 0,1,2,... by image index if the model has classes.
+  std::vector<int64_t> classes = {};
   // Overrides of the folder's scheduler_config.json, one by one:
   std::optional<double> eta = {};
   std::optional<std::string> spacing = {}, variance_type = {};
@@ -52,8 +52,8 @@ struct Plan {
   ProcessOptions process;
   GridOptions grid;
   std::vector<int64_t> classes;  ///< n entries, or empty
-  std::vector<std::string>
-      notes;  ///< what the user should know: which classes are drawn, a poor choice
+  /// What the user should know: which classes are drawn, a poor choice.
+  std::vector<std::string> notes;
 };
 
 /// Sampler, steps, calls, spacing, rules and the options that the sampler heeds, as they are

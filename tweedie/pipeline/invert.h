@@ -15,8 +15,8 @@ struct InvertRequest {
   at::Tensor images;  ///< [N,C,H,W] in [-1,1], of the model's size
   int64_t steps = 50;
   std::optional<std::string> spacing = {};
-  std::vector<int64_t> classes =
-      {};                  ///< one an image; empty: the null class of a model with classes
+  /// One an image; empty: the null class of a model with classes.
+  std::vector<int64_t> classes = {};
   int64_t iterations = 0;  ///< 0 the plain form; else fixed-point iterations a step
 };
 

@@ -16,12 +16,12 @@ namespace tweedie {
 struct ModelCard {
   std::string version;               ///< of the program that wrote it
   std::vector<std::string> classes;  ///< names by index; empty = not named
-  std::optional<int64_t>
-      null_class;                  ///< the index that stands for "no class"; absent = there is none
-  std::string sampler = "ddim";    ///< recommended
-  int64_t steps = 50;              ///< recommended
-  Json data = Json::object();      ///< where the images came from: source, split, count; of points
-                                   ///< also `points`, their PointSpace
+  /// The index that stands for "no class"; absent = there is none.
+  std::optional<int64_t> null_class;
+  std::string sampler = "ddim";  ///< recommended
+  int64_t steps = 50;            ///< recommended
+  /// Where the images came from: source, split, count; of points also `points`, their PointSpace.
+  Json data = Json::object();
   Json training = Json::object();  ///< steps, images, seconds, precision, held-out loss
   Json config = nullptr;           ///< the full resolved config
 

@@ -1,5 +1,6 @@
 // What a diffusion process is set by: the keys of diffusers' scheduler_config.json that
-// DDPMScheduler and DDIMScheduler have, under their names and with their defaults.
+// DDPMScheduler and DDIMScheduler have, under their names and with their defaults; and path,
+// sigma_*, shift, a learned schedule and two predictions, which those classes do not know.
 #pragma once
 #include "tweedie/core/options.h"
 #include "tweedie/process/schedule_names.h"

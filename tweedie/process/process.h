@@ -2,13 +2,13 @@
 //
 //   const Process process(options);
 //   x_t = process.add_noise(x0, eps, t);                      // training
-//   loss = simple_loss(net(x_t, t), process.target(x0, eps, t));
+//   output = net(process.network_input(x_t, t), process.told(t));
+//   loss = simple_loss(output, process.target(x0, eps, t));
 //   Denoiser denoise = process.denoiser(net);                 // sampling
-//   x = ddim(denoise, noise.init(), process.levels(50), ...);
+//   const Grid grid = make_grid(process, {.steps = 50});
+//   x = ddim(denoise, grid.init * noise.init(), grid, ...);
 //
-// Papers as cited in this room and in samplers/: DDPM arXiv 2006.11239, DDIM 2010.02502, IDDPM
-// 2102.09672, PD (progressive distillation) 2202.00512, LIN (zero terminal SNR) 2305.08891, VDM
-// 2107.00630.
+// Papers: docs/papers.json.
 #pragma once
 #include "tweedie/process/denoiser.h"
 #include "tweedie/process/options.h"
@@ -16,7 +16,8 @@
 
 namespace tweedie {
 
-/// Images are [N,C,H,W] in [-1,1] (any shape [N,...] works); t is [N], int64, 0..T-1, any device.
+/// Images are [N,C,H,W] in [-1,1] (any shape [N,...] works); t is [N], int64, 0..T-1, any device;
+/// LibTorch throws for another.
 /// Immutable and safe to share between threads; copies share their tables.
 class Process {
  public:
@@ -25,7 +26,7 @@ class Process {
   const ProcessOptions& options() const { return options_; }
   const Schedule& schedule() const { return schedule_; }
 
-  /// x_t = sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
+  /// x_t = alpha_t x_0 + sigma_t eps; on the vp path sqrt(abar_t) x_0 + sqrt(1 - abar_t) eps.
   Tensor add_noise(const Tensor& x0, const Tensor& eps, const Tensor& t) const;
   /// What the network is told of t, [N]: t itself on the vp path, else float32.
   Tensor told(const Tensor& t) const;
@@ -46,7 +47,8 @@ class Process {
   Tensor clip(const Tensor& x0) const;
 
   /// The way of a sampler: `steps` levels, noisiest first, then where it ends (N + 1 entries).
-  /// `spacing` and `offset` override the options'. Throws Error for steps outside 1..T.
+  /// `spacing` and `offset` override the options'. Throws Error for steps outside 1..T. Made into a
+  /// Grid as they stand they begin at unit noise, which is right on the vp path: make_grid() knows.
   std::vector<Level> levels(int64_t steps, const std::optional<std::string>& spacing = {},
                             std::optional<int64_t> offset = {}) const;
   /// The same along timesteps of one's own, strictly falling.

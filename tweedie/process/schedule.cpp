@@ -150,6 +150,11 @@ Schedule::Schedule(std::vector<double> betas) : betas_(std::move(betas)) {
   }
 }
 
+double Schedule::beta(int64_t k) const {
+  if (betas_.empty()) fail("[process] a path made of levels has no betas");
+  return betas_.at(k);
+}
+
 double Schedule::alpha_cumprod(int64_t k) const {
   return k < 0 ? 1 : std::exp(log_alpha_cumprod_.at(k));
 }

@@ -17,13 +17,13 @@ class Schedule {
  public:
   /// Throws Error unless 0 < beta < 1; the last alone may be 1 (zero terminal SNR).
   explicit Schedule(std::vector<double> betas);
-  /// Any other path, by its levels, sigma/alpha rising. It has no betas and no abar.
+  /// Any other path, by its levels, sigma/alpha rising. beta() throws Error there.
   static Schedule from_levels(std::vector<Level> levels);
 
   int64_t size() const {
     return static_cast<int64_t>(levels_.empty() ? betas_.size() : levels_.size());
   }
-  double beta(int64_t k) const { return betas_.at(k); }
+  double beta(int64_t k) const;
   double alpha_cumprod(int64_t k) const;
   double one_minus_alpha_cumprod(int64_t k) const;
   /// {sqrt(abar_k), sqrt(1 - abar_k), k}, or what it was made of.

@@ -1,11 +1,9 @@
 // From noise to image: what every sampler takes, and the list of them.
 //
-//   Tensor x = ddim(denoise, noise.init(), process.levels(50), {.eta = 0}, noise, on_step);
-//   Tensor x = unipc(denoise, noise.init(), make_grid(process, {.steps = 10}), {}, noise, on_step);
+//   const Grid grid = make_grid(process, {.steps = 10});
+//   Tensor x = unipc(denoise, grid.init * noise.init(), grid, {.order = 3}, noise, on_step);
 //
-// Papers as cited in this room: DDPM arXiv 2006.11239, DDIM 2010.02502, IDDPM 2102.09672, EDM
-// 2206.00364, DPM-Solver 2206.00927, DPM++ 2211.01095, UniPC 2302.04867, PNDM 2202.09778, DEIS
-// 2204.13902.
+// Papers: docs/papers.json.
 #pragma once
 #include <functional>
 

@@ -23,9 +23,9 @@ struct Heldout {
 };
 
 /// The loss over `count` images spread evenly over `dataset` (all if there are fewer, four times
-/// if there is one: every quarter of t has an image). Image i gets
-/// its noise and its t (quarter i mod 4) from (seed, i) alone, so that networks, runs and batch
-/// sizes compare. `options` sets size, channels, batch size and workers. `device` is the network's.
+/// if there is one: every quarter of t has an image). Image i gets its noise and its t (quarter
+/// i mod 4) from (seed, i) alone, so that networks, runs and batch sizes compare. `options` sets
+/// size, channels, batch size and workers. `device` is the network's.
 Heldout heldout_loss(const LabelledNetwork& network, const Process& process, DatasetPtr dataset,
                      int64_t count, LoaderOptions options, at::Device device, uint64_t seed = 0);
 

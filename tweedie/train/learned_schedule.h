@@ -20,7 +20,7 @@ namespace tweedie {
 
 struct LearnedScheduleOptions {
   int64_t num_train_timesteps = 1000;
-  double g0 = -9.21, g1 = 10.12;
+  double g0 = -9.21, g1 = 10.12;  // nats: those of the linear schedule with T = 1000
   int64_t width = 32;
   int64_t seed = 0;
   double level_width = 0;

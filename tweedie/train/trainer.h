@@ -1,7 +1,8 @@
 // Training: images in, a network's weights and their running mean out.
 //
-//   Trainer trainer({.net = net, .process = process, .train = options, .data = data, .loader =
-//   {...}, .folder = run}); for (const std::string& line : trainer.plan().lines()) say(line);
+//   Trainer trainer({.net = net, .process = process, .train = options, .data = data,
+//                    .loader = {...}, .folder = run});
+//   for (const std::string& line : trainer.plan().lines()) say(line);
 //   trainer.run({.progress = bar, .notice = say, .on_checkpoint = save_model}, cancel, resume);
 #pragma once
 #include <filesystem>
