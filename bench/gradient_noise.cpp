@@ -9,6 +9,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
+#include <functional>
 
 #include "tweedie/data/loader.h"
 #include "tweedie/losses/loss.h"
@@ -26,13 +27,19 @@ struct Setting {
   Loader& loader;
 };
 
-// The losses of a batch, and what each counts for.
-std::pair<Tensor, Tensor> losses_of(const Setting& s, TimestepSampler& sampler, Rng rng) {
+using DrawT = std::function<TimestepSampler::Drawn(int64_t i, int64_t n, Rng& rng)>;
+
+// The losses of a batch, each at its t, and what each counts for.
+struct Losses {
+  Tensor t, losses, weight;
+};
+
+Losses losses_of(const Setting& s, const DrawT& draw, Rng rng) {
   const Batch batch = s.loader.next();
   const int64_t n = batch.size();
   Tensor t = at::empty({n}, at::kLong), weight = at::empty({n}, at::kFloat);
   for (int64_t i = 0; i < n; ++i) {
-    const auto drawn = sampler.draw(i, n, rng);
+    const auto drawn = draw(i, n, rng);
     t[i] = drawn.t, weight[i] = drawn.weight;
   }
   Tensor eps = at::empty_like(batch.images);
@@ -41,9 +48,7 @@ std::pair<Tensor, Tensor> losses_of(const Setting& s, TimestepSampler& sampler, 
   const Tensor labels = s.model.conditional() ? batch.labels : Tensor();
   const Tensor output =
       s.model.net->forward(s.process.network_input(x_t, t), s.process.told(t), labels);
-  const Tensor losses = s.loss(output, {batch.images, eps, x_t, t});
-  sampler.update(t, losses);
-  return {losses, weight};
+  return {t, s.loss(output, {batch.images, eps, x_t, t}), weight};
 }
 
 struct Gradients {
@@ -52,13 +57,15 @@ struct Gradients {
   double loss = 0;
 };
 
-Gradients measure(const Setting& s, TimestepSampler& sampler, int64_t batches, uint64_t seed) {
+Gradients measure(const Setting& s, const TimestepSampler& sampler, int64_t batches,
+                  uint64_t seed) {
+  const DrawT draw = [&](int64_t i, int64_t n, Rng& rng) { return sampler.draw(i, n, rng); };
   Tensor sum;
   double squares = 0, loss = 0;
   for (int64_t b = 0; b < batches; ++b) {
     s.model.net->zero_grad();
-    const auto [losses, weight] = losses_of(s, sampler, Rng(seed, stream_of("noise", b)));
-    const Tensor mean = (losses * weight).mean();
+    const Losses l = losses_of(s, draw, Rng(seed, stream_of("noise", b)));
+    const Tensor mean = (l.losses * l.weight).mean();
     mean.backward();
     std::vector<Tensor> parts;
     for (const Tensor& parameter : s.model.net->parameters())
@@ -105,9 +112,16 @@ int main(int argc, char** argv) try {
 
   TimestepSampler by_loss(importance, process.schedule()), uniform(vlb, process.schedule());
   {
-    const at::NoGradGuard no_grad;  // ten losses for every t first
-    for (int64_t b = 0; by_loss.counts().min().item<int64_t>() < 10; ++b)
-      losses_of(setting, by_loss, Rng(1, stream_of("history", b)));
+    const at::NoGradGuard no_grad;  // ten losses for every t first, in turn
+    const int64_t T = process.schedule().size();
+    int64_t turn = 0;
+    const DrawT in_turn = [&](int64_t, int64_t, Rng&) {
+      return TimestepSampler::Drawn{turn++ % T, 1};
+    };
+    while (turn < 10 * T) {
+      const Losses l = losses_of(setting, in_turn, Rng(1, stream_of("history", turn)));
+      by_loss.update(l.t, l.losses);
+    }
   }
   const Gradients plain = measure(setting, uniform, batches, 2);
   const Gradients weighed = measure(setting, by_loss, batches, 3);
