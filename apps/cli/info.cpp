@@ -62,17 +62,27 @@ std::string samples_line(const Model& model) {
                      model.options().in_channels);
 }
 
+// How a process noises: its path with the path's numbers, of vp its betas.
+std::string process_line(const ProcessOptions& process) {
+  if (process.path == "edm")
+    return fmt::format("edm, sigma {} to {} by {}, sigma_data {}", process.sigma_min,
+                       process.sigma_max, process.sigma_schedule, process.sigma_data);
+  if (process.path == "flow") return fmt::format("flow, shift {}", process.shift);
+  return (process.trained_betas ? "trained betas" : process.beta_schedule) +
+         (process.rescale_betas_zero_snr ? ", zero terminal SNR" : "");
+}
+
 Facts of_model(const fs::path& folder) {
   const Model model = load_model(folder);
+  const ProcessOptions process = model.process_options();
   Facts facts = {{"kind", "model"},
                  {"folder", folder.string()},
                  {"network", fmt::format("{}, {} parameters", model.net->describe(),
                                          parameter_count(*model.net))},
                  {"samples", samples_line(model)},
                  {"scheduler", fmt::format("{}: {} steps, {}, {}", model.scheduler_class,
-                                           model.process_options().num_train_timesteps,
-                                           model.process_options().beta_schedule,
-                                           model.process_options().prediction_type)}};
+                                           process.num_train_timesteps, process_line(process),
+                                           process.prediction_type)}};
   facts.emplace_back("classes",
                      model.conditional() ? Json(model.class_count()) : Json("none: unconditional"));
   if (!model.card) {

@@ -13,12 +13,32 @@ namespace {
 
 using Entries = std::vector<std::pair<std::string, std::string>>;
 
-Entries fields_of_config() {
+std::vector<FieldDoc> fields_of_config() {
   std::vector<FieldDoc> docs;
   describe_fields(Config{}, docs);
+  return docs;
+}
+
+Entries keys() {
   Entries entries;
-  for (const FieldDoc& doc : docs) entries.emplace_back(doc.path, doc.doc + " [" + doc.value + "]");
+  for (const FieldDoc& doc : fields_of_config()) {
+    std::string about = doc.doc;
+    if (!doc.choices.empty()) about += fmt::format("; one of {}", fmt::join(doc.choices, ", "));
+    entries.emplace_back(doc.path, about + " [" + doc.value + "]");
+  }
   return entries;
+}
+
+// A list, since networks of different types have keys of the same name.
+Json json_of_keys() {
+  Json list = Json::array();
+  for (const FieldDoc& doc : fields_of_config()) {
+    Json entry = {{"key", doc.path}, {"about", doc.doc}, {"default", Json::parse(doc.value)}};
+    if (!doc.kind.empty()) entry["model_type"] = doc.kind;
+    if (!doc.choices.empty()) entry["choices"] = doc.choices;
+    list.push_back(std::move(entry));
+  }
+  return list;
 }
 
 Entries configs() {
@@ -55,7 +75,7 @@ const std::map<std::string, Entries (*)()>& lists() {
        }},
       {"models", [] { return named(known_models()); }},
       {"configs", configs},
-      {"keys", fields_of_config},
+      {"keys", keys},
       {"data", [] {
          return Entries{
              {"fashion-mnist", "70,000 grey 28x28 garments in 10 classes"},
@@ -83,6 +103,7 @@ void add_list(CLI::App& app) {
     apply_common();
     const auto found = lists().find(*what);
     if (found == lists().end()) fail_unknown("list", *what, kinds);
+    if (common.json && *what == "keys") return print_json({{*what, json_of_keys()}});
     const Entries entries = found->second();
     if (common.json) {
       Json json = Json::object();

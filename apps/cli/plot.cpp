@@ -28,6 +28,16 @@ struct PlotFlags {
   bool force = false;
 };
 
+// "L_simple", by the config of the run's model.
+std::string loss_name(const fs::path& run) {
+  const fs::path card = run / "tweedie.json";
+  if (!fs::exists(card)) return "Loss";
+  const Json json = read_json(card);
+  const Json::json_pointer loss("/config/objective/loss");
+  return json.contains(loss) && json.at(loss).is_string() ? "L_" + json.at(loss).get<std::string>()
+                                                          : "Loss";
+}
+
 // loss, its running mean and the held-out loss of RUN/log.jsonl over the images seen.
 Chart training_chart(const fs::path& run) {
   const fs::path log = run / "log.jsonl";
@@ -53,7 +63,7 @@ Chart training_chart(const fs::path& run) {
       heldout.points.emplace_back(images, value->at("all").get<double>());
   }
   if (loss.points.empty()) fail("{}: holds no losses", log.string());
-  Chart chart{.title = "L_simple", .x_label = "images seen", .y_label = "loss", .log_y = true};
+  Chart chart{.title = loss_name(run), .x_label = "images seen", .y_label = "loss", .log_y = true};
   chart.series.push_back(loss);
   if (!heldout.points.empty()) chart.series.push_back(heldout);
   return chart;
@@ -110,9 +120,13 @@ Level vp_level(const Level& at) {
   return {at.alpha / power, at.sigma / power, at.t};
 }
 
-// Of a schedule by its name, with the default ends, or of a model's folder.
+// Of a schedule by its name, with the default ends, or of a model's folder or name.
 ProcessOptions schedule_options(const std::string& name) {
-  if (fs::is_directory(name)) return load_model(name).process_options();
+  const std::vector<std::string> models = known_models();
+  if (fs::is_directory(name) || std::ranges::find(models, name) != models.end())
+    return load_model(find_model(name)).process_options();
+  if (name == "learned")
+    fail("plot schedule learned: it has no formula; name a model that was trained with it");
   ProcessOptions options;
   if (name == "edm" || name == "flow") {
     options.path = name;
@@ -121,9 +135,12 @@ ProcessOptions schedule_options(const std::string& name) {
   }
   std::vector<std::string> known = schedule_names();
   known.insert(known.end(), {"edm", "flow"});
-  if (std::ranges::find(known, name) == known.end()) fail_unknown("schedule", name, known);
-  options.beta_schedule = name;
-  return options;
+  if (std::ranges::find(known, name) != known.end()) {
+    options.beta_schedule = name;
+    return options;
+  }
+  known.insert(known.end(), models.begin(), models.end());
+  fail_unknown("schedule", name, known);
 }
 
 // abar, ln SNR, beta and beta tilde over t/T: what the panels of the page show of a schedule. Of a
@@ -207,7 +224,7 @@ void add_plot(CLI::App& app) {
       ->required();
   verb.add_option("from", flags->from,
                   "a run folder (training), a model folder or name (noising), names of schedules "
-                  "or model folders (schedule; see tweedie list schedules)");
+                  "or models (schedule; see tweedie list schedules)");
   verb.add_option("--data", flags->data, "noising, schedule: the images")->capture_default_str();
   verb.add_option("--rows", flags->rows, "noising: how many images")
       ->check(CLI::Range(1, 64))

@@ -81,4 +81,16 @@ TEST(Options, SetTakesADottedPathAndJsonOrText) {
   EXPECT_THROW(set_field(o, "nonsense"), Error);
 }
 
+TEST(Options, FieldsAreDescribedWithTheChoicesThatTheirRuleChecks) {
+  std::vector<FieldDoc> docs;
+  describe_fields(Outer{}, docs);
+  ASSERT_EQ(docs.size(), 4u);
+  EXPECT_EQ(docs[0].path, "train.steps");
+  EXPECT_EQ(docs[0].value, "10");
+  EXPECT_EQ(docs[0].doc, "how many");
+  EXPECT_TRUE(docs[0].choices.empty()) << "a range is no list of names";
+  EXPECT_EQ(docs[2].path, "mode");
+  EXPECT_EQ(docs[2].choices, (std::vector<std::string>{"linear", "cosine"}));
+}
+
 }  // namespace tweedie

@@ -160,18 +160,20 @@ void set_field(T& value, const std::string& assignment_text) {
   from_json(options_detail::assignment(assignment_text), value);
 }
 
-/// One line of documentation a field: {"train.steps", "100", "optimiser steps"}.
+/// The documentation of a field: {"train.steps", "100", "optimiser steps"}.
 struct FieldDoc {
   std::string path, value, doc;
+  std::vector<std::string> choices = {};  ///< if it takes one of a few names: those of its rule
+  std::string kind = {};  ///< where a part is of one of several kinds: whose field it is
 };
 template <class T>
 void describe_fields(const T& value, std::vector<FieldDoc>& out, const std::string& prefix = "") {
-  T::visit(value, [&](const char* name, const auto& field, const char* doc, auto&&...) {
+  T::visit(value, [&](const char* name, const auto& field, const char* doc, const Rule& rule = {}) {
     using Field = std::decay_t<decltype(field)>;
     if constexpr (options_detail::Visitable<const Field>) {
       describe_fields(field, out, prefix + name + ".");
     } else {
-      out.push_back({prefix + name, to_json(field).dump(), doc});
+      out.push_back({prefix + name, to_json(field).dump(), doc, rule.choices});
     }
   });
 }
