@@ -9,7 +9,7 @@
 #include <filesystem>
 
 #include "tweedie/io/files.h"
-#include "tweedie/pipeline/model_folder.h"
+#include "tweedie/pipeline/generate.h"
 
 namespace fs = std::filesystem;
 
@@ -97,6 +97,12 @@ std::string file_size(double bytes) {
   int unit = 0;
   while (bytes >= 1000 && unit < 4) bytes /= 1000, ++unit;
   return fmt::format("{:.{}f} {}", bytes, bytes < 10 && unit > 0 ? 1 : 0, units[unit]);
+}
+
+std::string class_names(const Model& model, const std::vector<int64_t>& classes) {
+  std::vector<std::string> names;
+  for (const int64_t index : classes) names.push_back(class_name(model, index));
+  return fmt::format("{}", fmt::join(names, ","));
 }
 
 void ProgressBar::operator()(const Progress& p) {

@@ -9,6 +9,10 @@
 #include "tweedie/core/options.h"
 #include "tweedie/core/progress.h"
 
+namespace tweedie {
+struct Model;
+}
+
 namespace tweedie::cli {
 
 /// Flags that every verb has.
@@ -29,9 +33,9 @@ CancelToken& interrupts();
 void notice(const std::string& line);
 /// A line of result on standard output; silent with --json and --quiet.
 void print(const std::string& line);
-/// The one JSON object of --json.
 /// JSON on one line; bytes that are not UTF-8 are replaced.
 std::string text_of(const Json& json);
+/// The one JSON object of --json, on standard output.
 void print_json(const Json& json);
 
 /// A bar with rate, ETA and values on a terminal, a line every ten seconds elsewhere. Silent with
@@ -53,6 +57,8 @@ class ProgressBar {
 /// "1:05:09", "4:20", "9 s"
 std::string duration(double seconds);
 std::string file_size(double bytes);
+/// "Dress,none": as --class takes them.
+std::string class_names(const Model& model, const std::vector<int64_t>& classes);
 
 /// Refuses a flag of the CPU's kernels on another device.
 void require_cpu(const char* flag);

@@ -33,7 +33,7 @@ std::vector<std::string> label_of(const Plan& plan, double seconds) {
 }  // namespace
 
 void compare_samplers(Model& model, GenerateRequest request, const std::string& list,
-                      const std::string& out, int64_t columns) {
+                      const std::string& out, int64_t columns, Json facts) {
   struct Contestant {
     GenerateRequest request;
     Plan planned;
@@ -68,17 +68,12 @@ void compare_samplers(Model& model, GenerateRequest request, const std::string& 
     print(fmt::format("{:<14}{:>4} steps {:>5} calls {:>10}", contestant.planned.sampler,
                       contestant.planned.steps, contestant.planned.nfe, duration(seconds)));
   }
-  const Json facts = {{"model", model.name},
-                      {"n", request.n},
-                      {"seed", request.seed},
-                      {"compare", results},
-                      {"version", TWEEDIE_VERSION}};
+  facts.update({{"compare", results}, {"version", TWEEDIE_VERSION}});
   write_image(out, labelled_rows(rows), {{"tweedie", text_of(facts)}});
   print("wrote " + out);
   if (!common.json) return;
-  Json json = facts;
-  json["files"] = Json::array({out});
-  print_json(json);
+  facts["files"] = Json::array({out});
+  print_json(facts);
 }
 
 }  // namespace tweedie::cli

@@ -24,26 +24,53 @@ struct InvertFlags {
   bool force = false;
 };
 
+// As told; the null class of a model with classes unless told.
 std::vector<int64_t> classes_of(const Model& model, const std::string& list) {
   std::vector<int64_t> classes;
   for (const std::string& name : CLI::detail::split(list, ','))
     if (!name.empty()) classes.push_back(class_index(model, name));
-  return classes;
+  if (!classes.empty() || !model.conditional()) return classes;
+  if (!model.card || !model.card->null_class)
+    fail("--class is needed: {} has classes and no null class", model.name);
+  return {*model.card->null_class};
 }
 
-// ddim from that noise, unclipped, as the inversion went.
-Tensor draw(Model& model, const InvertFlags& flags, const Tensor& noise,
-            std::vector<int64_t> classes) {
+// ddim from noise, unclipped, as an inversion goes.
+GenerateRequest request_of(const InvertFlags& flags, int64_t n,
+                           const std::vector<int64_t>& classes) {
   GenerateRequest request;
-  request.n = noise.size(0);
+  request.n = n;
   request.sampler = "ddim";
   request.steps = flags.steps;
   request.spacing = flags.spacing;
   request.clip_sample = false;
+  request.classes = classes;
+  return request;
+}
+
+// What decides the pictures beside their noise.
+Json facts_of(const Model& model, const GenerateRequest& request, const Plan& plan) {
+  Json json = {{"model", model.name},
+               {"n", request.n},
+               {"sampler", plan.sampler},
+               {"steps", plan.steps},
+               {"spacing", plan.grid.spacing}};
+  if (!request.classes.empty()) json["class"] = class_names(model, request.classes);
+  return json;
+}
+
+// The command that draws the images again.
+std::string drawn_by(const InvertFlags& flags, const Json& facts) {
+  std::string line = fmt::format(
+      "tweedie sample {} --noise {} --sampler ddim --steps {} --spacing {} --no-clip", flags.model,
+      flags.out, facts["steps"].get<int64_t>(), facts["spacing"].get<std::string>());
+  if (facts.contains("class"))
+    line += fmt::format(" --class '{}'", facts["class"].get<std::string>());
+  return line;
+}
+
+Tensor draw(Model& model, GenerateRequest request, const Tensor& noise) {
   request.noise_init = noise;
-  if (classes.empty() && model.conditional() && model.card && model.card->null_class)
-    classes = {*model.card->null_class};
-  request.classes = std::move(classes);
   std::vector<Tensor> raw;
   ProgressBar bar("sampling");
   generate(model, request, plan(model, request),
@@ -75,20 +102,22 @@ void invert_images(const InvertFlags& flags) {
   }
   Model model = load_model(find_model(flags.model), common.device);
   const std::vector<int64_t> classes = classes_of(model, flags.classes);
+  const GenerateRequest request =
+      request_of(flags, static_cast<int64_t>(flags.images.size()), classes);
+  Json json = facts_of(model, request, plan(model, request));
   const Tensor images = read_pictures(flags.images, model);
   const Tensor noise = inverted(model, flags, images, classes);
   write_safetensors(flags.out, {{"init", noise}});
   print("wrote " + flags.out);
-  Json json = {{"n", images.size(0)},
-               {"steps", flags.steps},
-               {"iterations", flags.iterations},
+  json.update({{"iterations", flags.iterations},
                {"mean", noise.mean().item<double>()},
                {"std", noise.std().item<double>()},
-               {"files", Json::array({flags.out})}};
+               {"files", Json::array({flags.out})}});
   print(fmt::format("the noise has mean {:.3f} and standard deviation {:.3f}",
                     json["mean"].get<double>(), json["std"].get<double>()));
+  print("drawn again by: " + drawn_by(flags, json));
   if (!flags.back.empty()) {
-    const Tensor again = draw(model, flags, noise, classes);
+    const Tensor again = draw(model, request, noise);
     const double rmse = (again - images).square().mean().sqrt().item<double>();
     std::vector<Image> cells;
     for (const Tensor& row : {images, again})
@@ -131,11 +160,13 @@ void interpolate(const InvertFlags& flags) {
   Model model = load_model(find_model(flags.model), common.device);
   const std::vector<int64_t> classes = classes_of(model, flags.classes);
   if (classes.size() > 1) fail("--class: {} entries: expected one for all", classes.size());
+  const GenerateRequest request = request_of(flags, flags.n, classes);
+  Json json = facts_of(model, request, plan(model, request));
   const auto [from, to] = ends(model, flags, classes);
   std::vector<Tensor> noises;
   for (int64_t i = 0; i < flags.n; ++i)
     noises.push_back(slerp(from, to, static_cast<double>(i) / static_cast<double>(flags.n - 1)));
-  const Tensor drawn = draw(model, flags, at::cat(noises), classes);
+  const Tensor drawn = draw(model, request, at::cat(noises));
   std::vector<Image> cells;
   for (int64_t i = 0; i < flags.n; ++i) cells.push_back(to_image(drawn[i]));
   write_image(flags.out, tile(cells, static_cast<int>(flags.n), 2));
@@ -148,12 +179,15 @@ void interpolate(const InvertFlags& flags) {
     print("wrote " + flags.animate);
     files.push_back(flags.animate);
   }
-  if (common.json) print_json({{"n", flags.n}, {"steps", flags.steps}, {"files", files}});
+  if (flags.images.empty()) json["seeds"] = flags.seeds;
+  if (!flags.images.empty()) json["iterations"] = flags.iterations;
+  json["files"] = files;
+  if (common.json) print_json(json);
 }
 
 void add_shared(CLI::App& verb, const std::shared_ptr<InvertFlags>& flags) {
   verb.add_option("--steps", flags->steps, "of ddim")->capture_default_str();
-  verb.add_option("--spacing", flags->spacing, "leading, linspace or trailing timesteps");
+  verb.add_option("--spacing", flags->spacing, fmt::format("{}", fmt::join(spacing_names(), ", ")));
   verb.add_option("--iterations", flags->iterations,
                   "of each step backwards, until it is ddim's inverse; 0 is the plain form")
       ->check(CLI::Range(0, 1000))
@@ -172,7 +206,9 @@ void add_invert(CLI::App& app) {
   verb.add_option("images", flags->images, "pictures; resized and cropped to the model's size")
       ->required();
   verb.add_option("--out", flags->out,
-                  "safetensors with init [N,C,H,W]: sample --noise FILE --no-clip draws it again")
+                  "safetensors with init [N,C,H,W]; drawn again by sample MODEL --noise FILE "
+                  "--sampler ddim --no-clip, the same --steps and --spacing, and of a model with "
+                  "classes the same --class (none)")
       ->required();
   verb.add_option("--back", flags->back, "also draw the images again, into this picture");
   add_shared(verb, flags);

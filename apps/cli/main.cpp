@@ -1,4 +1,4 @@
-// tweedie: trains, samples, guides, evaluates and compares diffusion models.
+// tweedie: trains, samples and evaluates diffusion models.
 #include <cstdio>
 #include <cstring>
 
@@ -29,6 +29,23 @@ std::vector<std::string> flags_of(const CLI::App& verb) {
   return names;
 }
 
+// What is expected of an option whose words CLI11 could not read as numbers; "" for other mistakes.
+std::string misread(const CLI::App& verb, const CLI::ParseError& error) {
+  for (const CLI::Option* option : verb.get_options()) {
+    const CLI::ConversionError of_this(option->get_name(), option->results());
+    if (std::strcmp(of_this.what(), error.what()) != 0) continue;
+    const std::string type = option->get_type_name();
+    const bool natural = type.starts_with("UINT"), whole = natural || type.starts_with("INT");
+    if (!whole && !type.starts_with("FLOAT")) return "";
+    const bool list = option->get_items_expected_max() > 1;
+    return fmt::format("{} {}: expected {}{}{}{}", option->get_name(),
+                       fmt::join(option->results(), ","), list ? "" : "a ",
+                       whole ? "whole number" : "number", list ? "s" : "",
+                       natural ? " from 0 on" : "");
+  }
+  return "";
+}
+
 // CLI11's own messages, as one line that names the value and what is known.
 int report_usage(const CLI::App& app, const CLI::ParseError& error) {
   const CLI::App* verb = app.get_subcommands().empty() ? nullptr : app.get_subcommands().front();
@@ -48,6 +65,8 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error) {
                                 verb->get_name(), extras.front(), verb->get_name()),
                     2);
   }
+  if (const std::string line = verb ? misread(*verb, error) : ""; !line.empty())
+    return report(line, 2);
   return report((verb ? verb->get_name() + ": " : "") + error.what(), 2);
 }
 

@@ -1,4 +1,4 @@
-// tweedie sample: draws images from a model.
+// tweedie sample: draws images, or points, from a model.
 #include <filesystem>
 #include <set>
 
@@ -27,15 +27,20 @@ struct SampleFlags {
   GenerateRequest request;
   int64_t columns = 0, every = 0;
   bool force = false, tune = false, profile = false;
-  CLI::Option* batch = nullptr;
+  CLI::Option *n = nullptr, *batch = nullptr;
 };
 
-void read_noise(const std::string& file, GenerateRequest& request) {
+// As many images as the file holds, unless --n says how many there should be.
+void read_noise(SampleFlags& flags) {
+  const std::string& file = flags.noise;
+  GenerateRequest& request = flags.request;
   const TensorMap tensors = read_safetensors(file);
   const auto init = tensors.find("init");
   if (init == tensors.end())
     fail("{}: no tensor 'init'; expected init [N,C,H,W] and perhaps steps", file);
   request.noise_init = init->second.to(at::kFloat);
+  const Tensor& held = request.noise_init;
+  if (flags.n->count() == 0 && held.dim() > 0 && held.size(0) > 0) request.n = held.size(0);
   if (const auto steps = tensors.find("steps"); steps != tensors.end())
     request.noise_steps = steps->second.to(at::kFloat);
 }
@@ -47,17 +52,23 @@ void read_classes(const Model& model, const std::string& list, GenerateRequest& 
   request.classes = std::move(classes);
 }
 
+// What decides the pictures beside the plan.
+Json facts_of(const Model& model, const SampleFlags& flags) {
+  const GenerateRequest& request = flags.request;
+  Json json = {{"model", model.name}, {"seed", request.seed}, {"n", request.n}};
+  if (model.conditional())
+    json["class"] = request.classes.empty() ? "in turn" : class_names(model, request.classes);
+  if (!flags.noise.empty()) json["noise"] = flags.noise;
+  return json;
+}
+
 // What each picture says about itself.
-ImageText description(const Model& model, const GenerateRequest& request, const Plan& plan,
-                      int64_t image = -1) {
+ImageText description(const Model& model, const Json& facts, const Plan& plan, int64_t image = -1) {
   Json json = description_of(plan);
-  json.update({{"model", model.name},
-               {"seed", request.seed},
-               {"n", request.n},
-               {"version", TWEEDIE_VERSION}});
+  json.update(facts);
+  json["version"] = TWEEDIE_VERSION;
   if (image >= 0) json["image"] = image;
   if (image >= 0 && !plan.classes.empty()) json["class"] = class_name(model, plan.classes[image]);
-  if (request.noise_init.defined()) json["noise"] = "from a file";
   return {{"tweedie", text_of(json)}, {"Software", std::string("tweedie ") + TWEEDIE_VERSION}};
 }
 
@@ -111,12 +122,12 @@ void sample_of_points(Model& model, SampleFlags& flags) {
                                                  {"--tune", flags.tune},
                                                  {"--profile", flags.profile}})
     if (given) fail("{}: is about images, and {} is a model of points", flag, model.name);
-  if (!flags.noise.empty()) read_noise(flags.noise, flags.request);
+  if (!flags.noise.empty()) read_noise(flags);
   if (!flags.classes.empty()) read_classes(model, flags.classes, flags.request);
   if (flags.batch->count() == 0) flags.request.batch = kPointsAtOnce;
   const PointFiles files{flags.out, flags.save_tensor, flags.animate, flags.density};
   check_outputs({files.out, files.tensor, files.animation, files.density}, false, flags.force);
-  sample_points(model, flags.request, files);
+  sample_points(model, flags.request, files, facts_of(model, flags));
 }
 
 void sample(SampleFlags& flags) {
@@ -148,7 +159,7 @@ void sample(SampleFlags& flags) {
                          : (base.parent_path() / (base.stem().string() + "-way.png")).string();
   }
   if (!flags.animate.empty()) require_animation(flags.animate);
-  if (!flags.noise.empty()) read_noise(flags.noise, request);
+  if (!flags.noise.empty()) read_noise(flags);
 
   if (!flags.classes.empty()) read_classes(model, flags.classes, request);
   const bool pictures = !flags.out.empty() || way_wanted(flags);
@@ -156,9 +167,10 @@ void sample(SampleFlags& flags) {
       pictures && channels != 1 && channels != 3)
     fail("{} has {} channels, which is no picture: --save-tensor without --out saves the numbers",
          model.name, channels);
+  const Json facts = facts_of(model, flags);
   if (!flags.compare.empty()) {
     require_free(flags.out, flags.force);
-    return compare_samplers(model, request, flags.compare, flags.out, flags.columns);
+    return compare_samplers(model, request, flags.compare, flags.out, flags.columns, facts);
   }
   const Plan planned = plan(model, request);
   check_outputs({flags.out, flags.save_tensor, flags.animate, way_file}, to_folder, flags.force);
@@ -189,7 +201,7 @@ void sample(SampleFlags& flags) {
       const Image image = to_image(x[i]);
       if (to_folder) {
         files.push_back((fs::path(flags.out) / fmt::format("{:06}.png", first + i)).string());
-        write_image(files.back(), image, description(model, request, planned, first + i));
+        write_image(files.back(), image, description(model, facts, planned, first + i));
       } else {
         images.push_back(image);
       }
@@ -213,11 +225,11 @@ void sample(SampleFlags& flags) {
 
   if (!images.empty() && !flags.out.empty()) {
     write_image(flags.out, tile(images, static_cast<int>(columns), 2),
-                description(model, request, planned));
+                description(model, facts, planned));
     files.push_back(flags.out);
   }
   if (!way_file.empty() && !interrupted) {
-    write_image(way_file, way.strip(), description(model, request, planned));
+    write_image(way_file, way.strip(), description(model, facts, planned));
     files.push_back(way_file);
   }
   if (!flags.animate.empty() && !interrupted) {
@@ -233,7 +245,8 @@ void sample(SampleFlags& flags) {
     print("wrote " + file);
   if (common.json) {
     Json json = description_of(planned);
-    json.update({{"n", finished}, {"seed", request.seed}, {"seconds", seconds}, {"files", files}});
+    json.update(facts);
+    json.update({{"n", finished}, {"seconds", seconds}, {"files", files}});
     if (tuned) json["plan"] = to_json(*tuned);
     profiling.add_to(json);
     print_json(json);
@@ -257,7 +270,8 @@ void add_clipping_flags(CLI::App& verb, const std::shared_ptr<SampleFlags>& flag
           "neither clip nor threshold it")
       ->excludes(clip);
   verb.add_option("--dynamic-threshold", flags->request.dynamic_threshold,
-                  "scale it until this share of |x_0|, such as 0.995, lies within 1 (Imagen)");
+                  "scale it until this share of |x_0|, 0 < p <= 1, such as 0.995, lies within 1 "
+                  "(Imagen)");
   verb.add_option("--clip-eps",
                   "rederive: eps again from the clipped x_0; keep: as the network said")
       ->check(CLI::IsMember({"keep", "rederive"}))
@@ -302,12 +316,13 @@ void add_sampler_flags(CLI::App& verb, const std::shared_ptr<SampleFlags>& flags
 }  // namespace
 
 void add_sample(CLI::App& app) {
-  CLI::App& verb = *app.add_subcommand("sample", "draw images from a model");
+  CLI::App& verb = *app.add_subcommand("sample", "draw images, or points, from a model");
   auto flags = std::make_shared<SampleFlags>();
   GenerateRequest& request = flags->request;
   verb.add_option("model", flags->model, "a model folder (ours or diffusers'), or a known name")
       ->required();
-  verb.add_option("--n", request.n, "how many images")->default_val(16);
+  flags->n = verb.add_option("--n", request.n, "how many images; of --noise all that it holds")
+                 ->default_val(16);
   verb.add_option("--seed", request.seed, "image i of a seed is always the same")
       ->capture_default_str();
   verb.add_option(

@@ -43,7 +43,8 @@ std::optional<int64_t> only_class(const Model& model, const Plan& plan) {
 
 }  // namespace
 
-void sample_points(Model& model, const GenerateRequest& request, PointFiles files) {
+void sample_points(Model& model, const GenerateRequest& request, PointFiles files,
+                   const Json& facts) {
   if (files.out.empty() && files.tensor.empty() && files.animation.empty() && files.density.empty())
     files.out = "samples.png";
   check(model, files);
@@ -67,7 +68,7 @@ void sample_points(Model& model, const GenerateRequest& request, PointFiles file
 
   const Tensor all = at::cat(raw).to(at::kFloat), points = to_points(all, space);
   Json json = description_of(planned);
-  json.update({{"model", model.name}, {"seed", request.seed}, {"n", request.n}});
+  json.update(facts);
   const ImageText text = {{"tweedie", text_of(json)}};
   std::vector<std::string> written, classes;
   for (const int64_t k : planned.classes) classes.push_back(class_name(model, k));

@@ -10,7 +10,9 @@ struct PointFiles {
   std::string tensor, animation, density;
 };
 
-/// Draws the points and writes the files; without any, samples.png.
-void sample_points(Model& model, const GenerateRequest& request, PointFiles files);
+/// Draws the points and writes the files; without any, samples.png. `facts`: what the request is
+/// about, for the JSON.
+void sample_points(Model& model, const GenerateRequest& request, PointFiles files,
+                   const Json& facts);
 
 }  // namespace tweedie::cli

@@ -54,13 +54,15 @@ TEST_F(BadInput, Verbs) {
 TEST_F(BadInput, Flags) {
   expect("sample plain --stepz 5", {"--stepz", "did you mean --steps?"});
   expect("sample", {"model"});
-  expect("sample plain --n many", {"--n", "many"});
+  expect("sample plain --n many", {"--n many", "expected a whole number"});
+  expect("sample plain --steps 5.5", {"--steps 5.5", "expected a whole number"});
+  expect("sample plain --eta x", {"--eta x", "expected a number"});
   expect("sample plain --n 0", {"--n 0"});
   expect("sample plain --n -3", {"--n", "-3"});
   expect("sample plain --steps 0", {"--steps 0", "1..1000"});
   expect("sample plain --steps 1001", {"--steps 1001", "1..1000"});
   expect("sample plain --batch 0", {"--batch 0"});
-  expect("sample plain --seed x", {"--seed", "x"});
+  expect("sample plain --seed x", {"--seed x", "expected a whole number from 0 on"});
   expect("sample plain --sampler dimm", {"'dimm'", "did you mean ddim?", "ddpm"});
   expect("sample plain --eta 1.5", {"eta", "1.5"});
   expect("sample plain --spacing middle", {"middle", "leading", "trailing"});
@@ -88,13 +90,14 @@ TEST_F(BadInput, SamplerFlags) {
   expect("sample plain --spacing 250 --steps 50", {"--steps 50", "250"});
   expect("sample plain --timesteps 5,7", {"must fall", "7 follows 5"});
   expect("sample plain --timesteps 1000", {"1000", "0..999"});
-  expect("sample plain --timesteps 9,x", {"--timesteps"});
+  expect("sample plain --timesteps 9,x", {"--timesteps 9,x", "expected whole numbers"});
   expect("sample plain --timesteps 9,5 --spacing karras", {"--timesteps", "karras"});
   expect("sample plain --timesteps 9,5 --steps-offset 1", {"--steps-offset 1"});
   expect("sample plain --rho 5", {"--rho 5", "karras", "leading"});
   expect("sample plain --spacing karras --rho 0", {"rho", "0"});
-  expect("sample plain --sampler unipc --order 4", {"order", "4", "1..3"});
-  expect("sample plain --sampler ipndm --order 9", {"order", "9"});
+  expect("sample plain --sampler unipc --order 4", {"--order 4", "1..3", "unipc"});
+  expect("sample plain --sampler unipc --order 0", {"--order 0", "1..3", "unipc"});
+  expect("sample plain --sampler ipndm --order 9", {"--order 9", "1..4", "ipndm"});
   expect("sample plain --order 2", {"--order", "ddim", "unipc"});
   expect("sample plain --sampler unipc --solver-type heun", {"heun", "bh1"});
   expect("sample plain --sampler dpmpp_2m --solver-type bh3", {"bh3", "bh2"});
@@ -102,7 +105,11 @@ TEST_F(BadInput, SamplerFlags) {
   expect("sample plain --sampler deis --basis sigma", {"sigma", "log_rho"});
   expect("sample plain --sampler heun --s-churn 5", {"--s-churn", "edm"});
   expect("sample plain --sampler edm --s-churn -1", {"s_churn", "-1"});
-  expect("sample plain --dynamic-threshold 1.5", {"dynamic_thresholding_ratio", "1.5"});
+  expect("sample plain --dynamic-threshold 1.5", {"--dynamic-threshold 1.5", "0 < p <= 1"});
+  expect("sample plain --dynamic-threshold 0", {"--dynamic-threshold 0", "0 < p <= 1"});
+  expect("sample plain --sampler ddpm --variance learned_range --out new",
+         {"--variance learned_range", "plain", "no learned variance", "fixed_small"});
+  EXPECT_FALSE(fs::exists(*scratch / "new"));
   expect("sample plain --dynamic-threshold 0.9 --no-clip", {"--dynamic-threshold", "--no-clip"});
   expect("sample plain --scheduler-rules papers", {"'papers'", "did you mean paper?"});
   expect("sample plain --scheduler-rules diffusers --sampler edm", {"diffusers", "edm"});
@@ -233,6 +240,7 @@ TEST_F(BadInput, Training) {
   expect("train config.json --out r --set train.precision=fp8", {"fp8", "bf16"});
   expect("train config.json --out r --set objective.label_dropout=2", {"label_dropout"});
   expect("train config.json --out r --resume", {"r", "checkpoint"});
+  expect("train config.json --dry-run --resume", {"--dry-run", "--resume"});
   expect("train config.json --out r --tune --precision bf16", {"--tune", "bf16"});
   expect("train --out r", {"--data"});
   expect("train config.json --force --out exists.png", {"exists.png"});

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
+#include <set>
 
 #include "run.h"
 #include "tests/support/scratch.h"
@@ -110,6 +111,41 @@ TEST_F(SampleCommand, TheRulesAreRecorded) {
   for (const auto& [key, value] : read_png_text(scratch / "samples.png"))
     told |= key == "tweedie" && Json::parse(value)["scheduler_rules"] == "paper";
   EXPECT_TRUE(told);
+}
+
+TEST_F(SampleCommand, RunsThatDifferDifferInTheirJson) {
+  write_safetensors(scratch / "a.safetensors", {{"init", at::zeros({1, 1, 8, 8})}});
+  fs::copy(scratch / "a.safetensors", scratch / "b.safetensors");
+  std::set<std::string> seen;
+  for (const std::string flags :
+       {"", "--no-clip", "--dynamic-threshold 0.9", "--dynamic-threshold 0.95", "--steps-offset 1",
+        "--spacing karras", "--spacing karras --rho 5", "--class 1", "--class none", "--seed 1",
+        "--noise a.safetensors", "--noise b.safetensors"}) {
+    const Outcome outcome = tweedie("sample m --n 1 --steps 2 --force --json --quiet " + flags);
+    ASSERT_EQ(outcome.code, 0) << flags << "\n" << outcome.err;
+    Json json = Json::parse(outcome.out);
+    json.erase("seconds");
+    EXPECT_TRUE(seen.insert(json.dump()).second) << flags << "\n" << outcome.out;
+  }
+}
+
+TEST_F(SampleCommand, TheNoiseDecidesHowManyUnlessNIsSaid) {
+  write_safetensors(scratch / "noise.safetensors", {{"init", at::randn({3, 1, 8, 8})}});
+  const Outcome outcome = tweedie(
+      "sample m --noise noise.safetensors --class 1 --steps 2 --save-tensor t.safetensors --json");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(Json::parse(outcome.out)["n"], 3);
+  EXPECT_EQ(read_safetensors(scratch / "t.safetensors").at("raw").size(0), 3);
+  testing::expect_mistake("sample m --n 2 --noise noise.safetensors --out n.png",
+                          {"[3,1,8,8]", "[2,1,8,8]"}, scratch.path());
+}
+
+TEST_F(SampleCommand, AMissingLearnedVarianceIsFoundBeforeEarlierPicturesGo) {
+  ASSERT_EQ(tweedie("sample m --n 2 --steps 1 --out d").code, 0);
+  testing::expect_mistake("sample m --sampler ddpm --variance learned --n 1 --out d --force",
+                          {"--variance learned", "fixed_large"}, scratch.path());
+  EXPECT_TRUE(fs::exists(scratch / "d/000000.png"));
+  EXPECT_TRUE(fs::exists(scratch / "d/000001.png"));
 }
 
 TEST_F(SampleCommand, TheFolderDecidesAboutClippingUnlessAFlagDoes) {

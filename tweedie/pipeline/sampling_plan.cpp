@@ -48,8 +48,28 @@ void override_field(const SamplerInfo& sampler, const char* flag, const char* na
   if (given) field = *given;
 }
 
+void check_order(const GenerateRequest& request, const SamplerInfo& sampler) {
+  if (!request.order || !sampler.heeds("order")) return;
+  const int64_t most = std::string_view(sampler.name) == "ipndm" ? 4 : 3;
+  if (*request.order < 1 || *request.order > most)
+    fail("--order {}: outside 1..{}, what {} has", *request.order, most, sampler.name);
+}
+
+// A learned variance is half of the network's channels.
+void check_variance(const Model& model, const GenerateRequest& request, const SamplerInfo& sampler,
+                    const std::string& type) {
+  if (!sampler.heeds("variance_type") || !type.starts_with("learned")) return;
+  if (model.options().out_channels == 2 * model.options().in_channels) return;
+  std::vector<std::string> others = variance_types();
+  std::erase_if(others, [](const std::string& name) { return name.starts_with("learned"); });
+  fail("{} {}: the network of {} has no learned variance; without one: {}",
+       request.variance_type ? "--variance" : "variance_type", type, model.name,
+       fmt::join(others, ", "));
+}
+
 SamplerOptions options_for(const GenerateRequest& request, const SamplerInfo& sampler,
                            SamplerOptions options) {
+  check_order(request, sampler);
   override_field(sampler, "--eta", "eta", request.eta, options.eta);
   override_field(sampler, "--clip-eps", "rederive_eps", request.rederive_eps, options.rederive_eps);
   override_field(sampler, "--variance", "variance_type", request.variance_type,
@@ -76,6 +96,8 @@ ProcessOptions process_for(const GenerateRequest& request, ProcessOptions proces
     if (request.clip_sample)
       fail("--dynamic-threshold {}: stands in place of --clip and --no-clip",
            *request.dynamic_threshold);
+    if (!(*request.dynamic_threshold > 0 && *request.dynamic_threshold <= 1))
+      fail("--dynamic-threshold {}: expected 0 < p <= 1", *request.dynamic_threshold);
     process.thresholding = true;
     process.dynamic_thresholding_ratio = *request.dynamic_threshold;
     process.sample_max_value = 1e6;  // the paper has no most
@@ -136,6 +158,30 @@ void decide_classes(const Model& model, const GenerateRequest& request, Plan& pl
                                    model.class_count() - 1));
 }
 
+// Which levels are visited: the grid as asked for, where the number of steps does not say it.
+void describe_grid(const Plan& plan, Json& json) {
+  const GridOptions& grid = plan.grid;
+  if (!grid.timesteps.empty()) {
+    json["timesteps"] = grid.timesteps;
+    return;
+  }
+  json["spacing"] = grid.spacing;
+  if (grid.spacing == "leading") json["steps_offset"] = grid.offset;
+  if (grid.spacing == "karras") json["rho"] = grid.rho;
+  if (grid.spacing == "quadratic") json["steps_before_merging"] = grid.steps;
+}
+
+// What becomes of the believed x_0.
+void describe_clipping(const ProcessOptions& process, Json& json) {
+  json["clip"] = process.clip_sample && !process.thresholding;
+  if (process.thresholding) {
+    json["dynamic_threshold"] = process.dynamic_thresholding_ratio;
+    json["sample_max_value"] = process.sample_max_value;
+  } else if (process.clip_sample) {
+    json["clip_sample_range"] = process.clip_sample_range;
+  }
+}
+
 }  // namespace
 
 Plan plan(const Model& model, const GenerateRequest& request) {
@@ -151,6 +197,7 @@ Plan plan(const Model& model, const GenerateRequest& request) {
   plan.process = process_for(request, setup.process);
   plan.options = options_for(request, sampler, setup.options);
   plan.options.variance_type = plan.process.variance_type;
+  check_variance(model, request, sampler, plan.options.variance_type);
   decide_steps(model, request, plan);
   plan.grid = grid_for(request, plan, setup.grid);
 
@@ -162,7 +209,8 @@ Plan plan(const Model& model, const GenerateRequest& request) {
   plan.nfe = cost.calls;
   check_noise(request, model, cost.draws);
   decide_classes(model, request, plan);
-  const std::string advice = tweedie::advice(plan.sampler, grid.levels, plan.options);
+  const std::string advice =
+      tweedie::advice(plan.sampler, plan.steps, plan.process.num_train_timesteps, plan.options);
   if (!advice.empty()) plan.notes.push_back(advice);
   return plan;
 }
@@ -170,11 +218,8 @@ Plan plan(const Model& model, const GenerateRequest& request) {
 Json description_of(const Plan& plan) {
   Json json = {{"sampler", plan.sampler}, {"steps", plan.steps}, {"nfe", plan.nfe}};
   json["scheduler_rules"] = plan.options.rules;
-  if (plan.grid.timesteps.empty()) {
-    json["spacing"] = plan.grid.spacing;
-  } else {
-    json["timesteps"] = plan.grid.timesteps;
-  }
+  describe_grid(plan, json);
+  describe_clipping(plan.process, json);
   const SamplerInfo& sampler = find_sampler(plan.sampler);
   const Json options = to_json(plan.options);
   for (const auto& [name, value] : options.items())
