@@ -7,15 +7,21 @@
 #include "tweedie/io/files.h"
 #include "tweedie/pipeline/chart.h"
 #include "tweedie/pipeline/evaluate.h"
+#include "tweedie/process/timesteps.h"
 
 namespace tweedie::cli {
 namespace {
 
 struct EvaluateFlags {
-  std::string model, metrics = "bpd", plot, out, estimator = "closed", labels = "data";
+  std::string model, metrics = "bpd", plot, table, out, estimator = "closed", labels = "data";
   EvaluateRequest request;
   bool force = false;
 };
+using Metrics = std::vector<std::string>;
+
+bool holds(const Metrics& metrics, const std::string& name) {
+  return std::find(metrics.begin(), metrics.end(), name) != metrics.end();
+}
 
 Json numbers(const std::vector<double>& values) {
   Json list = Json::array();
@@ -61,11 +67,11 @@ void print_ode(const OdeResult& e) {
       e.bpd.total, e.bpd.image_stderr, e.bpd.images, e.bpd.density, e.bpd.decoder, e.bpd.calls));
 }
 
-// The terms over t in ten parts, and what each adds.
+// The terms over t in ten parts: what each adds, by the mean of its drawn steps.
 void print_table(const Bpd& bpd) {
   const int64_t steps = static_cast<int64_t>(bpd.vlb.size());
-  print(fmt::format("{:>12}  {:>10}{}", "t", "bits/dim",
-                    bpd.variance_ratio.empty() ? "" : "  variance by one draw / closed form"));
+  const char* ratios = "  variance by one draw / closed form, geometric mean over steps";
+  print(fmt::format("{:>12}  {:>10}{}", "t", "bits/dim", bpd.variance_ratio.empty() ? "" : ratios));
   for (int64_t part = 0; part < 10; ++part) {
     const int64_t from = std::max<int64_t>(1, steps * part / 10), to = steps * (part + 1) / 10;
     double sum = 0, mean = 0, ratio = 0;
@@ -78,9 +84,27 @@ void print_table(const Bpd& bpd) {
     if (to <= from) continue;
     sum = drawn ? mean / static_cast<double>(drawn) * static_cast<double>(to - from) : 0;
     std::string line = fmt::format("{:>12}  {:>10.4f}", fmt::format("{}..{}", from + 1, to), sum);
-    if (compared) line += fmt::format("  {:.3g}", std::exp(ratio / static_cast<double>(compared)));
+    if (compared)
+      line += fmt::format("  {:.3g} over {}", std::exp(ratio / static_cast<double>(compared)),
+                          compared);
     print(line);
   }
+  if (std::isfinite(bpd.estimator_stderr))
+    print(
+        "a row is the mean term of its drawn steps times how many steps it has; the total weighs "
+        "each draw by itself, so the rows need not add up to it");
+}
+
+// A row a t; empty where nothing was drawn.
+void write_table(const std::string& file, const Bpd& bpd) {
+  const auto cell = [](double value) {
+    return std::isfinite(value) ? fmt::format("{}", value) : std::string();
+  };
+  std::string text = "t,bits_per_dim,draws,variance_ratio\n";
+  for (size_t k = 0; k < bpd.vlb.size(); ++k)
+    text += fmt::format("{},{},{},{}\n", k + 1, cell(bpd.vlb[k]), bpd.draws[k],
+                        bpd.variance_ratio.empty() ? "" : cell(bpd.variance_ratio[k]));
+  write_file(file, text);
 }
 
 void write_plot(const std::string& file, const EvaluateResult& e) {
@@ -111,6 +135,26 @@ void print_bound(const EvaluateResult& e) {
   if (!bpd.variance_ratio.empty()) print(fmt::format("by one draw  {:.4f}", bpd.monte_carlo_total));
 }
 
+// A flag that would change nothing is a mistake.
+void check_heeded(const CLI::App& verb, const EvaluateFlags& flags, const Metrics& metrics) {
+  const EvaluateRequest& request = flags.request;
+  const std::pair<const char*, std::vector<const char*>> flags_of[] = {
+      {"bpd",
+       {"--t-per-image", "--exact", "--estimator", "--steps", "--spacing", "--plot", "--table"}},
+      {"bpd_ode", {"--ode-steps", "--divergence", "--probes", "--dequantise"}}};
+  for (const auto& [metric, list] : flags_of)
+    for (const char* flag : list)
+      if (verb.count(flag) && !holds(metrics, metric))
+        fail("{}: is about the metric {}, and --metrics is {}", flag, metric, flags.metrics);
+  if (verb.count("--t-per-image") && request.bpd.exact)
+    fail("--t-per-image {}: --exact takes every step", request.bpd.t_per_image);
+  if (request.spacing && !request.steps && !is_respacing(*request.spacing))
+    fail("--spacing {}: of a strided chain; --steps says of how many steps", *request.spacing);
+  if (verb.count("--probes") && request.ode.ode.divergence != "hutchinson")
+    fail("--probes {}: of the divergence hutchinson, and --divergence is {}",
+         request.ode.ode.probes, request.ode.ode.divergence);
+}
+
 void check(EvaluateFlags& flags) {
   EvaluateRequest& request = flags.request;
   if (flags.estimator != "closed" && flags.estimator != "mc")
@@ -124,25 +168,26 @@ void check(EvaluateFlags& flags) {
     require_chart(flags.plot);
     require_free(flags.plot, flags.force);
   }
+  if (!flags.table.empty()) {
+    if (std::filesystem::path(flags.table).extension() != ".csv")
+      fail("--table {}: unknown extension; known: .csv", flags.table);
+    require_free(flags.table, flags.force);
+  }
   if (!flags.out.empty()) require_free(flags.out, flags.force);
 }
 
-void evaluate(EvaluateFlags& flags) {
+void evaluate(const CLI::App& verb, EvaluateFlags& flags) {
   apply_common();
-  const std::vector<std::string> metrics = CLI::detail::split(flags.metrics, ',');
+  const Metrics metrics = CLI::detail::split(flags.metrics, ',');
   for (const std::string& metric : metrics)
     if (metric != "bpd" && metric != "bpd_ode") fail_unknown("metric", metric, {"bpd", "bpd_ode"});
-  const auto asked = [&](const char* name) {
-    return std::find(metrics.begin(), metrics.end(), name) != metrics.end();
-  };
   check(flags);
-  if (!flags.plot.empty() && !asked("bpd"))
-    fail("--plot {}: draws the terms of the metric bpd, which is not asked for", flags.plot);
+  check_heeded(verb, flags, metrics);
 
   Model model = load_model(find_model(flags.model), common.device);
   Json json = {{"model", model.name}};
   const auto start = std::chrono::steady_clock::now();
-  if (asked("bpd")) {
+  if (holds(metrics, "bpd")) {
     ProgressBar bar("evaluating");
     const EvaluateResult e = evaluate_bpd(model, flags.request, std::ref(bar), interrupts());
     bar.finish();
@@ -152,8 +197,12 @@ void evaluate(EvaluateFlags& flags) {
       write_plot(flags.plot, e);
       print("wrote " + flags.plot);
     }
+    if (!flags.table.empty()) {
+      write_table(flags.table, e.bpd);
+      print("wrote " + flags.table);
+    }
   }
-  if (asked("bpd_ode")) {
+  if (holds(metrics, "bpd_ode")) {
     ProgressBar bar("integrating");
     const OdeResult e = evaluate_bpd_ode(model, flags.request, std::ref(bar), interrupts());
     bar.finish();
@@ -194,7 +243,9 @@ void add_evaluate(CLI::App& app) {
                   "closed; mc: the KL terms by one draw each as well, and the variances' ratio")
       ->capture_default_str();
   verb.add_option("--steps", request.steps, "of a strided chain, which has a bound of its own");
-  verb.add_option("--spacing", request.spacing, "of that chain: leading, linspace or trailing");
+  verb.add_option("--spacing", request.spacing,
+                  "of that chain: leading, linspace, trailing, quadratic; or a respacing, which "
+                  "says itself how many steps: 250, 10,15,20, ddim50");
   verb.add_option("--variance", request.variance_type,
                   "fixed_small, fixed_large, ...: over the folder's");
   CLI::Option* clip = verb.add_flag_callback(
@@ -221,10 +272,12 @@ void add_evaluate(CLI::App& app) {
                   "bpd_ode: variational (a bound on the bits/dim), uniform, or none for points")
       ->capture_default_str();
   verb.add_option("--plot", flags->plot, "also draw the terms over t, a .png or .svg");
+  verb.add_option("--table", flags->table,
+                  "also write a row a t: its term, draws and the variances' ratio, a .csv");
   verb.add_option("--out", flags->out, "also write the JSON object there");
   verb.add_flag("--force", flags->force, "replace what exists");
   add_common(verb);
-  verb.callback([flags] { evaluate(*flags); });
+  verb.callback([flags, &verb] { evaluate(verb, *flags); });
 }
 
 }  // namespace tweedie::cli

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <sstream>
 
 #include "run.h"
 #include "tests/support/scratch.h"
@@ -61,6 +62,40 @@ TEST_F(Evaluate, PrintsTheTableAndDrawsTheTerms) {
   double sum = json["bpd_prior"];
   for (const Json& term : json["bpd_vlb"]) sum += term.get<double>();
   EXPECT_NEAR(sum, json["bpd"].get<double>(), 1e-9 * sum);
+  const std::string how = "need not add up";
+  EXPECT_EQ(outcome.out.find(how), std::string::npos) << "of all t they do add up";
+  EXPECT_NE(tweedie("m --data shapes:8 --n 2 --t-per-image 2").out.find(how), std::string::npos);
+}
+
+TEST_F(Evaluate, WritesARowOfTheTableForEachT) {
+  const Json json =
+      json_of("m --data shapes:8 --n 4 --steps 20 --t-per-image 2 --estimator mc --table t.csv");
+  const auto cell = [](const Json& value) {
+    return value.is_null() ? std::string() : fmt::format("{}", value.get<double>());
+  };
+  std::istringstream lines(read_file(scratch / "t.csv"));
+  std::string line;
+  std::getline(lines, line);
+  EXPECT_EQ(line, "t,bits_per_dim,draws,variance_ratio");
+  int64_t k = 0, empty = 0;
+  for (; std::getline(lines, line); ++k) {
+    ASSERT_LT(k, 20);
+    const int64_t draws = json["bpd_draws"][k].get<int64_t>();
+    EXPECT_EQ(line, fmt::format("{},{},{},{}", k + 1, cell(json["bpd_vlb"][k]), draws,
+                                cell(json["variance_ratio"][k])));
+    empty += draws == 0;
+  }
+  EXPECT_EQ(k, 20);
+  EXPECT_GT(empty, 0) << "8 draws for 20 steps";
+}
+
+TEST_F(Evaluate, ARespacedChainHasABoundOfItsOwn) {
+  const Json json = json_of("m --data shapes:8 --n 2 --spacing 4,6 --exact");
+  EXPECT_EQ(json["bpd_vlb"].size(), 10u);
+  EXPECT_EQ(json["timesteps"].front(), 0);
+  EXPECT_EQ(json["timesteps"].back(), 999);
+  EXPECT_NE(json["bpd_method"].get<std::string>().find("10 of 1000 steps (4,6)"),
+            std::string::npos);
 }
 
 TEST_F(Evaluate, RefusesWhatDoesNotFit) {
@@ -76,6 +111,21 @@ TEST_F(Evaluate, RefusesWhatDoesNotFit) {
   refuses("m --data nowhere", {"nowhere"});
   refuses("m --data shapes:8 --plot terms.gif", {"terms.gif"});
   refuses("nobody --data shapes:8", {"nobody"});
+  refuses("m --data shapes:8 --table terms.txt", {"terms.txt", ".csv"});
+}
+
+TEST_F(Evaluate, RefusesAFlagThatWouldChangeNothing) {
+  const std::string args = "m --data shapes:8 ";
+  refuses(args + "--spacing trailing", {"--spacing trailing", "--steps"});
+  refuses(args + "--spacing 4,6 --steps 20", {"--steps 20", "10"});
+  refuses(args + "--exact --t-per-image 4", {"--t-per-image 4", "--exact"});
+  for (const std::string flag :
+       {"--ode-steps 20", "--divergence exact", "--probes 2", "--dequantise uniform"})
+    refuses(args + flag, {flag.substr(0, flag.find(' ')), "bpd_ode"});
+  for (const std::string flag : {"--t-per-image 4", "--exact", "--estimator mc", "--steps 20",
+                                 "--plot terms.png", "--table terms.csv"})
+    refuses(args + "--metrics bpd_ode " + flag, {flag.substr(0, flag.find(' ')), "metric bpd,"});
+  refuses(args + "--metrics bpd_ode --divergence exact --probes 3", {"--probes 3", "hutchinson"});
 }
 
 }  // namespace
