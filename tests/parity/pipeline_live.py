@@ -1,7 +1,8 @@
 """What the program trains, Python's diffusers opens and draws the same images from:
     python tests/parity/pipeline_live.py PATH/TO/tweedie PATH/TO/models/fashion
 An unconditional model is trained for a moment and drawn by DDPMPipeline and DDIMPipeline; the bundled, class-conditional
-one by its unet and scheduler. The same noise goes to both programs. Exits with 77 if diffusers is missing.
+one by its unet and scheduler, and by the solvers' classes opened from the same scheduler_config.json, before the clamp.
+The same noise goes to both programs. Exits with 77 if diffusers is missing.
 """
 import subprocess
 import sys
@@ -10,22 +11,27 @@ from pathlib import Path
 
 try:
     import torch
-    from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, UNet2DModel
+    from diffusers import (DDIMPipeline, DDIMScheduler, DDPMPipeline, DDPMScheduler, DEISMultistepScheduler,
+                           DPMSolverMultistepScheduler, EulerDiscreteScheduler, HeunDiscreteScheduler, UNet2DModel,
+                           UniPCMultistepScheduler)
     from safetensors.torch import load_file, save_file
 except ImportError as error:
     print(f"skipped: {sys.executable} has no {error.name}")
     sys.exit(77)
 
 TOLERANCE = 1e-3
+RAW_TOLERANCE = 1e-4  # of the largest value, or of 1
 N = 4
+SOLVERS = dict(ddim=DDIMScheduler, euler=EulerDiscreteScheduler, heun=HeunDiscreteScheduler,
+               dpmpp_2m=DPMSolverMultistepScheduler, unipc=UniPCMultistepScheduler, deis=DEISMultistepScheduler)
 
 
-def ours(program, model, sampler, steps, init, noises, folder, *flags):
+def ours(program, model, sampler, steps, init, noises, folder, *flags, tensor="samples"):
     save_file(dict(init=init, steps=noises), folder / "noise.safetensors")
     subprocess.run([program, "sample", model, "--quiet", "--force", "--n", str(N), "--sampler", sampler, "--steps",
                     str(steps), "--noise", folder / "noise.safetensors", "--save-tensor",
                     folder / "samples.safetensors", *flags], check=True)
-    return load_file(folder / "samples.safetensors")["samples"]
+    return load_file(folder / "samples.safetensors")[tensor]
 
 
 class Replay:
@@ -53,21 +59,23 @@ def by_pipeline(pipeline, steps, init, noises, eta):
 
 
 def by_loop(unet, scheduler, steps, init, noises, labels):
+    """Not clamped."""
     scheduler.set_timesteps(steps)
-    x = init
+    x = init * scheduler.init_noise_sigma
     import diffusers.schedulers.scheduling_ddpm as scheduling_ddpm
     scheduling_ddpm.randn_tensor = Replay(noises)
     with torch.no_grad():
         for t in scheduler.timesteps:
-            x = scheduler.step(unet(x, t, class_labels=labels).sample, t, x).prev_sample
-    return x.clamp(-1, 1)
+            out = unet(scheduler.scale_model_input(x, t), t, class_labels=labels).sample
+            x = scheduler.step(out, t, x).prev_sample
+    return x
 
 
-def check(name, a, b):
+def check(name, a, b, tolerance=TOLERANCE):
     worst = (a - b).abs().max().item()
     print(f"{name}: largest difference of a pixel {worst:.2e}")
-    if not worst <= TOLERANCE:
-        raise SystemExit(f"{name}: {worst:.2e} is more than {TOLERANCE:g}")
+    if not worst <= tolerance:
+        raise SystemExit(f"{name}: {worst:.2e} is more than {tolerance:g}")
 
 
 def main():
@@ -94,7 +102,13 @@ def main():
             check(f"models/fashion, {scheduler.__name__}, {steps} steps",
                   ours(program, bundled, sampler, steps, init, noises, folder, "--class", "0,3,7,none"),
                   by_loop(unet, scheduler.from_pretrained(bundled, subfolder="scheduler"), steps, init, noises,
-                          labels))
+                          labels).clamp(-1, 1))
+        for sampler, scheduler in SOLVERS.items():
+            theirs = by_loop(unet, scheduler.from_pretrained(bundled, subfolder="scheduler"), 10, init, noises, labels)
+            check(f"models/fashion, {scheduler.__name__}, 10 steps, not clamped",
+                  ours(program, bundled, sampler, 10, init, noises, folder, "--class", "0,3,7,none",
+                       "--scheduler-rules", "diffusers", tensor="raw"),
+                  theirs, RAW_TOLERANCE * max(1, theirs.abs().max().item()))
 
 
 main()
