@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "tests/support/errors.h"
+#include "tweedie/metrics/moments.h"
 
 namespace tweedie {
 namespace {
@@ -112,14 +113,44 @@ TEST(Bpd, DoesNotDependOnTheBatchSize) {
   EXPECT_NEAR(one.total, small.total, 1e-9 * one.total);
 }
 
-TEST(Bpd, OneDrawHasTheSameMeanAndAVarianceToCompare) {
-  const auto data = std::make_shared<Flat>(200, -1);
-  const Bpd found = bpd(rough, 40, data, {.exact = true, .monte_carlo = true});
-  ASSERT_EQ(found.variance_ratio.size(), 40u);
+// With one variance v in q and p, whose means are d apart, ln q - ln p of one draw of q is normal
+// with the mean KL = d^2/(2v) and the variance d^2/v = 2 KL: a draw's variance is that of the
+// closed form, which is known for rough() too, and beside it the mean of the 2 KL. DDPM Eq. 3
+TEST(Bpd, OneDrawHasTheSameMeanAndTheVarianceOfANormal) {
+  const int64_t n = 2000, T = 40, D = 16;
+  const auto data = std::make_shared<Flat>(n, -1);
+  const Bpd found = bpd(rough, T, data, {.exact = true, .monte_carlo = true}, 250);
+  ASSERT_EQ(found.variance_ratio.size(), size_t(T));
   EXPECT_TRUE(std::isnan(found.variance_ratio[0]));
   EXPECT_NEAR(found.monte_carlo_total, found.total, 0.02 * found.total);
   EXPECT_NE(found.monte_carlo_total, found.total);
-  for (int k = 1; k < 40; ++k) EXPECT_GT(found.variance_ratio[k], 1) << k;
+
+  const Schedule schedule = make_schedule(options(T));
+  const double error = std::sqrt(7. / n);  // of a ratio of variances whose kurtoses are below 4.5
+  double all = 0;
+  for (int64_t k = 1; k < T; ++k) {
+    const Level at = schedule.level(k);
+    // KL = w (eps - E)^2 of a scalar (VDM Sec. 4), and eps - E = A eps - B.
+    const double w = (schedule.snr(k - 1) / schedule.snr(k) - 1) / 2;
+    const double A = 1 - 0.8 * at.sigma, bits = w / (D * std::log(2));
+    Moments means;  // over images, of what is the mean over eps
+    double variance = 0;
+    for (int64_t i = 0; i < n; ++i) {
+      const Example example = data->get(i);
+      double squares = 0;  // sum of B^2
+      for (const uint8_t level : example.image.pixels)
+        squares += std::pow(0.8 * at.alpha * (level / 127.5 - 1) + 0.1 * std::sin(k / 20.), 2);
+      means.add(bits * (D * A * A + squares));
+      variance += bits * bits * (2 * D * std::pow(A, 4) + 4 * A * A * squares) / double(n);
+    }
+    variance += means.variance();
+    EXPECT_NEAR(found.vlb[k], means.mean, 4.5 * std::sqrt(variance / n)) << k;
+    const double of_a_draw = 2 * means.mean / (D * std::log(2));  // nats^2 to (bits/dim)^2
+    const double ratio = found.variance_ratio[k] / (1 + of_a_draw / variance);
+    EXPECT_NEAR(ratio, 1, 4.5 * error) << k;
+    all += ratio / double(T - 1);
+  }
+  EXPECT_NEAR(all, 1, 4 * error / std::sqrt(double(T - 1)));
 }
 
 TEST(Bpd, ReadsTheFirstSoManyImages) {

@@ -3,16 +3,21 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 
 #include "tests/support/errors.h"
+#include "tests/support/level_mass.h"
+#include "tests/support/verdict.h"
 #include "tweedie/process/grid.h"
+#include "tweedie/process/posterior.h"
 
 namespace tweedie {
 namespace {
 
 using testing::contains;
+using testing::level_mass;
 using testing::message_of;
 
 // 2x2 pictures in which every pixel takes each of the 256 levels once: 8 bits/dim.
@@ -61,6 +66,26 @@ double mean_bits(double sigma, const Tensor& offsets, const Tensor& weights) {
   return (-(p.log() / std::numbers::ln2) * weights).sum(1).mean().item<double>();
 }
 
+// log2 q(x|x_0) - log2 P(x_0|x) at x = x_0 + r z, P a Gaussian about E[x_0|x] on the level's bin:
+// its mean over levels and z, and the standard deviation of one draw.
+std::pair<double, double> decoder_share(double r, double deviation) {
+  double weights = 0, sum = 0, squares = 0;
+  for (double z = -7; z <= 7; z += 0.05)
+    for (int p = 0; p < 256; ++p) {
+      const double x = p / 127.5 - 1 + r * z;
+      double all = 0, first = 0;
+      for (int l = std::max(0, p - 30); l < std::min(256, p + 31); ++l) {  // 23 r to each side
+        const double share = testing::normal(x, l / 127.5 - 1, r * r);
+        all += share, first += share * (l / 127.5 - 1);
+      }
+      const double w = testing::normal(z, 0, 1);
+      const double bits = std::log2(w / r) - std::log2(level_mass(p, first / all, deviation));
+      weights += w, sum += w * bits, squares += w * bits * bits;
+    }
+  const double mean = sum / weights;
+  return {mean, std::sqrt(squares / weights - mean * mean)};
+}
+
 }  // namespace
 
 TEST(OdeBpd, UniformDequantisationIsTheBlurredDensityOverTheBins) {
@@ -84,6 +109,22 @@ TEST(OdeBpd, VariationalDequantisationBoundsTheEntropy) {
   // What is lost is the decoder's: a Gaussian with the variance of the step, not q(x_0|x_1).
   EXPECT_GT(found.total, 8 - 3 * found.image_stderr);
   EXPECT_LT(found.total, 8.5);
+}
+
+// The decoder's share hangs on no ODE, so that few steps will do and many seeds can be had.
+// FPP Sec. 3.1 and DDPM Eq. 13
+TEST(OdeBpd, TheDecodersShareIsThatOfTheBoundsDiscretisedGaussian) {
+  const Schedule schedule = make_schedule({});
+  const double r = noise_ratio(schedule.level(0));
+  const double variance = posterior(schedule.level(1), schedule.level(0)).variance;
+  const auto [share, spread] = decoder_share(r, std::sqrt(variance));
+  const uint64_t seeds = 8;
+  double found = 0;
+  for (uint64_t seed = 0; seed < seeds; ++seed)
+    found += run({.steps = 12, .seed = seed}).decoder / double(seeds);
+  const double error = spread / std::sqrt(double(seeds) * 256 * 4);
+  EXPECT_NEAR(found, share, 4 * error);
+  EXPECT_GT(share - decoder_share(r, r).first, 8 * error);  // r^2 is not the fixed_small of step 1
 }
 
 TEST(OdeBpd, IsTheSameInBatchesOfAnySize) {

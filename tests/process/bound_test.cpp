@@ -10,7 +10,6 @@
 #include "tests/support/errors.h"
 #include "tweedie/core/rng.h"
 #include "tweedie/process/mixture.h"
-#include "tweedie/process/posterior.h"
 #include "tweedie/process/process.h"
 
 namespace tweedie {
@@ -54,6 +53,46 @@ double decoder(const Process& process, const std::string& type, int level, doubl
       .item<double>();
 }
 
+double square(double x) { return x * x; }
+
+// Each path with a prediction that has an x_0 where no signal is left.
+Process on_path(const std::string& path) {
+  ProcessOptions options = with("linear");
+  options.path = path, options.prediction_type = path == "edm" ? "edm" : "flow_prediction";
+  return Process(options);
+}
+
+VariationalBound density_bound(const Process& process) {
+  return {process.levels(process.schedule().size()), "fixed_small", Decoder::kContinuous,
+          data_variance(process.options(), process.schedule().level(0), Decoder::kContinuous)};
+}
+
+constexpr double kMean = 0.3, kVariance = 0.25;  // of one Gaussian number, the data
+
+// The terms' means over these data and noise, where the belief is the exact one: bits, by step.
+// Terms are quadratic in x_0 and eps, so that the corners at one standard deviation have the mean
+// of all.
+std::vector<double> mean_terms(const Process& process, const VariationalBound& bound) {
+  std::vector<double> x0, alpha, sigma, x;
+  std::vector<int64_t> k;
+  for (int64_t i = 0; i < bound.size(); ++i)
+    for (const double of_x0 : {-1, 1})
+      for (const double eps : {-1, 1}) {
+        const Level at = process.schedule().level(i);
+        k.push_back(i), alpha.push_back(at.alpha), sigma.push_back(at.sigma);
+        x0.push_back(kMean + of_x0 * std::sqrt(kVariance));
+        x.push_back(at.alpha * x0.back() + at.sigma * eps);
+      }
+  const auto column = [](const std::vector<double>& values) {
+    return at::tensor(values, at::kDouble).view({-1, 1});
+  };
+  const GaussianMixture data{{1}, at::full({1, 1}, kMean, at::kDouble), {kVariance}};
+  const Estimate e = mixture_estimate(data, column(x), at::tensor(alpha, at::kDouble),
+                                      at::tensor(sigma, at::kDouble));
+  const Tensor terms = bound.term(e, column(x0), at::tensor(k, at::kLong)).view({-1, 4}).mean(1);
+  return {terms.data_ptr<double>(), terms.data_ptr<double>() + terms.numel()};
+}
+
 }  // namespace
 
 TEST(Bound, PriorAgreesWithFortyDigits) {
@@ -63,31 +102,112 @@ TEST(Bound, PriorAgreesWithFortyDigits) {
   EXPECT_NEAR(bound.prior(pixel(-1)).item<double>(), 2.91129454203079e-5, 1e-15);
 }
 
-// DDPM Eq. 5: q and p written out as two Gaussians, and the textbook's divergence of these.
+// N(0, I) stands at the end of a path without signal; where alpha stays 1, N(0, sigma_T^2 I).
+TEST(Bound, PriorOfTheOtherPathsIsThatOfTheNoiseTheyBeginWith) {
+  const VariationalBound edm = density_bound(on_path("edm")), flow = density_bound(on_path("flow"));
+  for (const double x0 : {0., -0.5, 1.}) {
+    EXPECT_NEAR(edm.prior(pixel(x0)).item<double>(), x0 * x0 / (2 * 80 * 80) / kLn2, 1e-15);
+    EXPECT_EQ(flow.prior(pixel(x0)).item<double>(), 0);
+  }
+}
+
+// DDPM Eq. 5: q by Bayes' rule from x_(k-1) given x_0 and x_k given x_(k-1), p the same about the
+// belief, and the textbook's divergence of these two Gaussians.
 TEST(Bound, ATermIsTheDivergenceOfTheTwoGaussians) {
-  const Process process(with("linear"));
-  const Level at = process.schedule().level(499), next = process.schedule().level(498);
-  const Posterior q = posterior(at, next);
-  const double x0 = 0.3, believed = -0.1, x_t = 0.8, learned = 0.4;
-  const double mean_q = q.c0 * x0 + q.c1 * x_t, mean_p = q.c0 * believed + q.c1 * x_t;
-  const double beta = step_variance(at, next);
-  const auto divergence = [&](double variance_p) {
-    return (std::log(variance_p / q.variance) - 1 + q.variance / variance_p +
-            (mean_q - mean_p) * (mean_q - mean_p) / variance_p) /
-           2 / kLn2;
+  for (const char* path : {"vp", "edm", "flow"})
+    for (const int64_t k : {1, 499, 999}) {
+      SCOPED_TRACE(fmt::format("{} {}", path, k));
+      const Process process = on_path(path);
+      const Level at = process.schedule().level(k), next = process.schedule().level(k - 1);
+      const double x0 = 0.3, believed = -0.1, x_t = 0.8, learned = 0.4;
+      const double kept = at.alpha / next.alpha;
+      const double beta = square(at.sigma) - square(kept * next.sigma);
+      const double small = 1 / (1 / square(next.sigma) + square(kept) / beta);
+      const auto mean = [&](double of) {
+        return small * (next.alpha * of / square(next.sigma) + kept * x_t / beta);
+      };
+      const auto divergence = [&](double variance_p) {
+        return (std::log(variance_p / small) - 1 + small / variance_p +
+                square(mean(x0) - mean(believed)) / variance_p) /
+               2 / kLn2;
+      };
+      const auto expect_term = [&](const char* type, double variance_p) {
+        const double found = bound_of(process, type)
+                                 .term(believing(believed, pixel(learned)), pixel(x0), step(k))
+                                 .item<double>();
+        // The logarithm of a ratio near 1 is known to 1e-16, not to 1e-9 of itself.
+        EXPECT_NEAR(found, divergence(variance_p), 1e-9 * divergence(variance_p) + 1e-15) << type;
+      };
+      const double share = (learned + 1) / 2;
+      expect_term("fixed_small", small);
+      expect_term("fixed_large", beta);
+      expect_term(
+          "learned_range",
+          std::exp(share * std::log(beta) + (1 - share) * std::log(small)));  // IDDPM Eq. 15
+      expect_term("learned", std::exp(learned));
+    }
+}
+
+// VDM Sec. 3
+TEST(Bound, TheDecodersVarianceIsTheSpreadOfX1ButForThePapersTables) {
+  const Decoder levels = Decoder::kDiscretised, density = Decoder::kContinuous;
+  ProcessOptions trained = with("linear");
+  trained.trained_betas = make_betas(with("squaredcos_cap_v2"));
+  for (const ProcessOptions& options :
+       {with("linear"), trained, on_path("edm").options(), on_path("flow").options()}) {
+    const Level first = make_schedule(options).level(0);
+    const double spread = square(first.sigma / first.alpha);
+    ASSERT_TRUE(data_variance(options, first, density).has_value());
+    EXPECT_NEAR(*data_variance(options, first, density), spread, 1e-12 * spread);
+    const bool table = options.path == "vp" && !options.trained_betas;
+    ASSERT_EQ(data_variance(options, first, levels).has_value(), !table);
+    if (!table) {
+      EXPECT_NEAR(*data_variance(options, first, levels), spread, 1e-12 * spread);
+    }
+  }
+}
+
+// Data N(m, C): E[x_0|x_t] leaves the variance C sigma^2/(alpha^2 C + sigma^2), half the fall of
+// the SNR weighs it (VDM Sec. 4), and -ln N(x_0; X, r_1^2) has the mean that it has.
+TEST(Bound, OfAGaussianIsTheClosedFormAndAboveTheEntropy) {
+  const double entropy = std::log(2 * std::numbers::pi * std::numbers::e * kVariance) / 2 / kLn2;
+  for (const char* path : {"vp", "edm", "flow"}) {
+    SCOPED_TRACE(path);
+    const Process process = on_path(path);
+    const VariationalBound bound = density_bound(process);
+    const std::vector<double> terms = mean_terms(process, bound);
+    double total = 0;
+    for (const double x0 : {kMean - std::sqrt(kVariance), kMean + std::sqrt(kVariance)})
+      total += bound.prior(pixel(x0)).item<double>() / 2;
+    for (int64_t k = 0; k < bound.size(); ++k) {
+      const Level at = process.schedule().level(k);
+      const double signal = square(at.alpha) * kVariance, all = signal + square(at.sigma);
+      const double left = kVariance * square(at.sigma) / all, r = at.sigma / at.alpha;
+      const double fall = process.schedule().snr(k - 1) - process.schedule().snr(k);
+      const double expected =
+          k == 0 ? (std::log(2 * std::numbers::pi * r * r) + signal / all) / 2 : fall * left / 2;
+      EXPECT_NEAR(terms[k], expected / kLn2, 1e-9 * std::abs(expected)) << k;
+      total += terms[k];
+    }
+    EXPECT_GT(total, entropy);
+    if (process.options().path == "edm") {
+      EXPECT_LT(total, entropy + 0.13);  // whose steps are small all the way
+    }
+  }
+}
+
+// The step to the data has no posterior variance: IDDPM's code takes that of the next one.
+TEST(Bound, TheFirstVarianceIsThatOfTheSecondStep) {
+  const VariationalBound bound = bound_of(Process(with("linear")), "fixed_small");
+  const auto log_variance = [](const VariationalBound& of, int64_t k) {
+    return of.log_variance(believing(0), pixel(0), step(k)).item<double>();
   };
-  const auto term = [&](const char* type) {
-    return bound_of(process, type)
-        .term(believing(believed, pixel(learned)), pixel(x0), step(499))
-        .item<double>();
-  };
-  const double share = (learned + 1) / 2;
-  const double range =
-      std::exp(share * std::log(beta) + (1 - share) * std::log(q.variance));  // IDDPM Eq. 15
-  EXPECT_NEAR(term("fixed_small"), divergence(q.variance), 1e-12 * divergence(q.variance));
-  EXPECT_NEAR(term("fixed_large"), divergence(beta), 1e-9 * divergence(beta));
-  EXPECT_NEAR(term("learned_range"), divergence(range), 1e-9 * divergence(range));
-  EXPECT_NEAR(term("learned"), divergence(std::exp(learned)), 1e-12 * divergence(1.5));
+  EXPECT_NEAR(log_variance(bound, 1), std::log(5.45318766130261e-5), 1e-11);
+  EXPECT_EQ(log_variance(bound, 0), log_variance(bound, 1));
+  EXPECT_NEAR(log_variance(bound, 499), std::log(0.0100313554146137), 1e-11);
+  ProcessOptions single = with("linear");
+  single.num_train_timesteps = 1, single.trained_betas = std::vector<double>{0.25};
+  EXPECT_NEAR(log_variance(bound_of(Process(single), "fixed_small"), 0), std::log(0.25), 1e-14);
 }
 
 TEST(Bound, LearnedRangeHasTheReferenceVariance) {

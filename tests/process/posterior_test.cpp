@@ -76,12 +76,4 @@ TEST(Posterior, PublishedVariances) {  // the checks of diffusers' scheduler tes
   EXPECT_NEAR(variance(980, 960), 0.324605, 1e-6);
 }
 
-TEST(Posterior, LogVarianceOfTheFirstStepIsThatOfTheSecond) {
-  const Schedule s = linear();
-  EXPECT_NEAR(log_posterior_variance(s, 1), std::log(5.45318766130261e-5), 1e-11);
-  EXPECT_EQ(log_posterior_variance(s, 0), log_posterior_variance(s, 1));
-  EXPECT_NEAR(log_posterior_variance(s, 499), std::log(0.0100313554146137), 1e-11);
-  EXPECT_EQ(log_posterior_variance(Schedule({0.25}), 0), std::log(0.25));
-}
-
 }  // namespace tweedie

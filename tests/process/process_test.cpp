@@ -164,12 +164,13 @@ TEST(Process, NoisedDataHasTheSignalAndNoiseOfItsLevel) {
   EXPECT_NEAR(x.var().item<double>(), 1 - alpha_cumprod, 0.01);
 }
 
-// DDPM Eq. 4, 15 and PD Sec. 4
+// DDPM Eq. 4, 15, PD Sec. 4 and FM Sec. 4
 TEST(Process, ConvertsEveryPredictionByTheReferenceValues) {
-  const double x = 0.7, eps = -0.4, x0 = 3.86667460690517, v = -3.82376418149514;  // k = 499
+  const double x = 0.7, eps = -0.4, x0 = 3.86667460690517;  // k = 499
+  const double v = -3.82376418149514, u = -4.26667460690517;
   const Level at = make("epsilon").schedule().level(499);
   const std::pair<const char*, double> outputs[] = {
-      {"epsilon", eps}, {"sample", x0}, {"v_prediction", v}};
+      {"epsilon", eps}, {"sample", x0}, {"v_prediction", v}, {"flow_prediction", u}};
   for (const auto& [prediction, output] : outputs) {
     const Estimate e = make(prediction).estimate(one(output), one(x), at);
     EXPECT_NEAR(e.x0.item<double>(), x0, 1e-11) << prediction;
@@ -283,7 +284,7 @@ TEST(Process, LevelsEndAtTheDataOrAtTheFirstLevel) {
   const Level end = Process(options).levels(4).back();
   EXPECT_NEAR(end.alpha * end.alpha, 0.9999, 1e-15);
   EXPECT_NEAR(end.sigma * end.sigma, 1e-4, 1e-18);
-  EXPECT_EQ(end.t, -1);
+  EXPECT_EQ(end.t, 0);
 }
 
 TEST(Process, LevelsTakeOverridesAndRefuseLists) {

@@ -116,6 +116,46 @@ TEST(LearnedScheduleLoss, VlbIsTheBoundInBitsPerDim) {
   EXPECT_NEAR(found, expected, 1e-5 * expected);
 }
 
+// A network that finds eps leaves g0 the decoder alone, and Adam's first moment is a tenth of that
+// gradient: of 8-bit levels, 1/127.5 apart, that of E[-ln P(0 | r_1 eps)] by the plain sum over
+// them. VDM Eq. 8
+TEST(LearnedScheduleLoss, TheDecoderOfPicturesIsThatOfTheirLevels) {
+  ProcessOptions options = learned();
+  options.trained_betas.reset();
+  options.beta_start = 1e-6;  // so little noise that the levels are told apart
+  LearnedScheduleLoss loss({.loss = "vlb"}, Process(first_process(options)), at::kCPU,
+                           Decoder::kDiscretised, 0.02, 3);
+  const Schedule schedule = loss.process().schedule();
+  std::vector<float> sigma;
+  for (int64_t k = 0; k < 20; ++k) sigma.push_back(static_cast<float>(schedule.level(k).sigma));
+  const LabelledNetwork knowing = [&](const Tensor& x, const Tensor& t, const Tensor&) {
+    return x / at::tensor(sigma).index_select(0, t).view({-1, 1, 1, 1});
+  };
+  const Tensor black = at::zeros({6, 2, 2, 2});
+  loss.backward(knowing, {black, at::full({6}, -1, at::kLong)}, 0, 1, Rng(7));
+  const double g0 = loss.state().at("g0").item<double>(), g1 = -std::log(schedule.snr(19));
+  const double first = -std::log(schedule.snr(0));  // g at step 1
+  loss.end_step(1);
+
+  const auto decoder = [](double g) {
+    const double r = std::exp(g / 2);
+    double sum = 0, mass = 0;
+    for (double eps = -6; eps <= 6; eps += 1e-2) {
+      double levels = 0;
+      for (int l = -8; l <= 8; ++l)
+        levels += std::exp(-std::pow(r * eps - l / 127.5, 2) / (2 * r * r));
+      const double w = std::exp(-eps * eps / 2);
+      sum += w * (eps * eps / 2 + std::log(levels)), mass += w;
+    }
+    return sum / mass;
+  };
+  const double slope = (decoder(first + 1e-4) - decoder(first - 1e-4)) / 2e-4;
+  const double moved = (g1 - first) / (g1 - g0);  // d g(1/T) / d g0
+  const double found = loss.state().at("exp_avg.g0").item<double>() / 0.1;
+  EXPECT_NEAR(found, 8 * slope * moved, 1e-4 * found);  // eps is found to float32 alone
+  EXPECT_LT(found, 0.8 * 8 * moved / 2);                // half is what it were of a density
+}
+
 TEST(LearnedScheduleLoss, TrainsAndResumesBitForBit) {
   const fs::path whole = fresh_folder("learned"), parts = fresh_folder("learned_parts");
   std::vector<double> betas;
