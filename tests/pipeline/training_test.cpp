@@ -3,11 +3,15 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <functional>
+
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"
 #include "tests/support/tiny_unet.h"
 #include "tweedie/io/files.h"
 #include "tweedie/io/safetensors.h"
+#include "tweedie/pipeline/evaluate.h"
 #include "tweedie/pipeline/generate.h"
 
 namespace tweedie {
@@ -112,6 +116,69 @@ TEST(Training, HoldsNothingOutOfATestSplit) {
   config.data.source = "shapes:8@test";
   EXPECT_FALSE(train(config, scratch / "run").heldout.has_value());
   EXPECT_TRUE(contains(Training(config, scratch / "other").facts().at(1), "nothing"));
+}
+
+// A few steps each, through the folder, to samples and both likelihoods.
+TEST(Training, EveryKindOfProcessGoesThroughItsFolderToSamplesAndLikelihoods) {
+  const Scratch scratch;
+  struct Kind {
+    std::string name, scheduler;  // diffusers' class
+    std::function<void(Config&)> choose;
+  };
+  const std::vector<Kind> kinds = {
+      {"edm", "EDMEulerScheduler",
+       [](Config& c) { c.process.path = c.process.prediction_type = "edm"; }},
+      {"flow", "FlowMatchEulerDiscreteScheduler",
+       [](Config& c) { c.process.path = "flow", c.process.prediction_type = "flow_prediction"; }},
+      {"hybrid", "DDPMScheduler",
+       [](Config& c) {
+         c.process.variance_type = "learned_range", c.objective.loss = "hybrid";
+         c.model->out_channels = 6;
+       }},
+      {"learned", "DDPMScheduler",
+       [](Config& c) { c.process.beta_schedule = "learned", c.objective.loss = "vlb"; }}};
+  for (const Kind& kind : kinds) {
+    SCOPED_TRACE(kind.name);
+    const fs::path folder = scratch / kind.name;
+    Config config = tiny_config(3);
+    config.process.num_train_timesteps = 20;
+    config.process.beta_start = 0.005, config.process.beta_end = 0.4;
+    kind.choose(config);
+    train(config, folder);
+
+    const Json scheduler = read_json(folder / "scheduler/scheduler_config.json");
+    EXPECT_EQ(scheduler.at("_class_name").get<std::string>(), kind.scheduler);
+    const Json index = read_json(folder / "model_index.json");
+    EXPECT_EQ(index.at("scheduler").at(1).get<std::string>(), kind.scheduler);
+    EXPECT_EQ(scheduler.at("variance_type").get<std::string>(), config.process.variance_type);
+    const bool trained =
+        scheduler.contains("trained_betas") && scheduler["trained_betas"].is_array();
+    EXPECT_EQ(trained, kind.name == "learned");
+    if (trained) {
+      EXPECT_EQ(scheduler["trained_betas"].size(), 20u);
+      EXPECT_EQ(scheduler["beta_schedule"].get<std::string>(), "linear");
+    }
+
+    Model model = load_model(folder);
+    const ProcessOptions process = model.process_options();
+    EXPECT_EQ(process.path, config.process.path);
+    EXPECT_EQ(process.prediction_type, config.process.prediction_type);
+    EXPECT_EQ(process.variance_type, config.process.variance_type);
+    EXPECT_EQ(process.num_train_timesteps, 20);
+    for (const char* sampler : {"ddim", "ddpm"})  // which throw where x is not finite
+      EXPECT_EQ(generate(model, {.n = 2, .sampler = sampler, .steps = 3}).size(), 2u) << sampler;
+
+    EvaluateRequest request{.data = "shapes:8"};
+    request.bpd.images = 4, request.bpd.t_per_image = 2;
+    request.ode.images = 2, request.ode.steps = 4;
+    const Bpd bound = evaluate_bpd(model, request).bpd;
+    EXPECT_TRUE(std::isfinite(bound.total)) << bound.total;
+    EXPECT_GT(bound.total, 0);  // of levels, not of a density
+    EXPECT_EQ(bound.vlb.size(), 20u);
+    const OdeBpd ode = evaluate_bpd_ode(model, request).bpd;
+    EXPECT_TRUE(std::isfinite(ode.total)) << ode.total;
+    EXPECT_EQ(ode.dequantisation, "variational");
+  }
 }
 
 TEST(Training, RefusesWhatDoesNotFitTogetherAndWritesNothing) {
