@@ -235,6 +235,8 @@ TEST_F(BadInput, Training) {
   expect("train config.json --out r --set nonsense", {"nonsense", "key=value"});
   expect("train config.json --out r --set train.steps=5 --set train.images=5", {"steps", "images"});
   expect("train config.json --out r --set model.act_fn=silly", {"silly", "silu"});
+  expect("train config.json --out r --set process.beta_schedule=cosine",
+         {"'cosine'", "did you mean squaredcos_cap_v2?"});
   expect("train config.json --out r --set model.block_out_channels=[8]", {"block"});
   expect("train config.json --out r --set data.source=nothing", {"nothing"});
   expect("train config.json --out r --set train.precision=fp8", {"fp8", "bf16"});

@@ -39,6 +39,7 @@ TEST_F(PlotListInfo, DrawsAPageOfSeveralAndOfAModel) {
 TEST_F(PlotListInfo, NamesTheMistake) {
   expect_mistake("plot schedule liner --out p.png", {"'liner'", "did you mean linear?"});
   expect_mistake("plot schedule linear cosin --out p.png", {"'cosin'", "squaredcos_cap_v2"});
+  expect_mistake("plot schedule cosine --out p.png", {"did you mean squaredcos_cap_v2?"});
   expect_mistake("plot schedule --out p.png", {"plot schedule", "linear", "sigmoid"});
   expect_mistake("plot schedule learned --out p.png", {"learned", "a model that was trained"});
   expect_mistake("plot schedule fashon --out p.png", {"'fashon'", "did you mean fashion?"});
@@ -100,9 +101,14 @@ TEST_F(PlotListInfo, ListTellsTheChoicesOfEveryKey) {
       EXPECT_EQ(entry["default"], 1e-4);
       ++found;
     }
-    channels += entry["key"] == "model.in_channels";
+    if (entry["key"] == "model.type") {
+      EXPECT_EQ(entry["choices"], Json::array({"unet", "mlp"}));
+      ++found;
+    }
+    if (entry["key"] == "model.in_channels")
+      EXPECT_EQ(entry["model_type"], ++channels == 1 ? "unet" : "mlp");
   }
-  EXPECT_EQ(found, 2);
+  EXPECT_EQ(found, 3);
   EXPECT_EQ(channels, 2) << "that of the U-Net and that of the MLP";
   EXPECT_NE(tweedie("list keys").out.find("; one of simple, vlb, hybrid [\"simple\"]"),
             std::string::npos);

@@ -70,6 +70,13 @@ TEST(Options, MessagesNameTheKeyTheValueAndTheChoices) {
             "[config] train.steps: expected a whole number, got 1.5");
 }
 
+TEST(Options, ANameOfAnotherProgramIsTranslated) {
+  EXPECT_EQ(unknown_message("schedule", "cosine", {"linear", "squaredcos_cap_v2"}),
+            "unknown schedule 'cosine'; did you mean squaredcos_cap_v2? known: linear, "
+            "squaredcos_cap_v2");
+  EXPECT_EQ(nearest("cosine", {"linear", "cosin"}), "cosin") << "only where it is known";
+}
+
 TEST(Options, SetTakesADottedPathAndJsonOrText) {
   Outer o;
   set_field(o, "train.steps=7");

@@ -1,9 +1,13 @@
 #include "tweedie/core/error.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace tweedie {
 namespace {
+
+// What is named otherwise elsewhere.
+constexpr std::pair<std::string_view, const char*> kAliases[] = {{"cosine", "squaredcos_cap_v2"}};
 
 // Edit distance with optimal string alignment: a letter too many, one missing or two swapped count
 // 2, a wrong one 3, so that 'dimm' is nearer to ddim than to ddpm.
@@ -26,6 +30,8 @@ size_t distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::string nearest(std::string_view value, const std::vector<std::string>& known) {
+  for (const auto& [alias, name] : kAliases)
+    if (value == alias && std::find(known.begin(), known.end(), name) != known.end()) return name;
   std::string best;
   size_t best_distance = 3 * ((value.size() + 2) / 3) + 1;
   for (const std::string& word : known) {

@@ -34,8 +34,7 @@ Loss::Loss(ObjectiveOptions options, const Process& process, Decoder decoder)
     fail("[losses] loss vlb has weights and a distance of its own: weighting is {} and distance {}",
          options_.weighting, options_.distance);
   if (options_.loss != "simple")
-    bound_.emplace(process_.levels(schedule.size(), "leading", 0), process.options().variance_type,
-                   decoder, data_variance(process.options(), schedule.level(0), decoder));
+    bound_ = bound_along(process_, process_.levels(schedule.size(), "leading", 0), decoder);
   Tensor snr = at::empty({schedule.size()}, at::kDouble);
   for (int64_t k = 0; k < schedule.size(); ++k) snr[k] = schedule.snr(k);
   weight_ =

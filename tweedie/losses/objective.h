@@ -42,10 +42,11 @@ struct ObjectiveOptions {
     field("p2_k", self.p2_k, "p2: added to the SNR", between(1e-9, 1e9));
     field("vlb_weight", self.vlb_weight,
           "hybrid: lambda, times the T of the process (IDDPM Eq. 16)", at_least(0));
-    field("t_sampler", self.t_sampler,
-          "loss_second_moment draws by the size of the loss, unbiased (IDDPM Eq. 18); log_normal "
-          "(of sigma/alpha, EDM) and logit_normal (of t/T) weigh by drawing",
-          one_of(t_samplers()));
+    field(
+        "t_sampler", self.t_sampler,
+        "loss_second_moment draws by the size of the loss, unbiased (IDDPM Eq. 18); log_normal "
+        "(of sigma/alpha, the step nearest to it; EDM) and logit_normal (of t/T) weigh by drawing",
+        one_of(t_samplers()));
     field("t_mean", self.t_mean, "log_normal (-1.2) and logit_normal (0): mean of the normal");
     field("t_std", self.t_std, "log_normal (1.2) and logit_normal (1): its standard deviation",
           between(1e-9, 1e3));

@@ -30,6 +30,10 @@ TimestepSampler::TimestepSampler(const ObjectiveOptions& options, const Schedule
     const Level at = schedule.level(k);
     log_ratio_.push_back(std::log(at.sigma / at.alpha));
   }
+  if (name_ == "log_normal" && std::isinf(log_ratio_.back()))
+    fail(
+        "[losses] t_sampler log_normal never draws the last step, which is noise alone: use "
+        "logit_normal or uniform");
   if (name_ != "loss_second_moment") return;
   history_ = at::zeros({T_, kHistory}, at::kDouble);
   counts_ = at::zeros({T_}, at::kLong);

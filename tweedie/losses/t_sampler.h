@@ -12,6 +12,7 @@ namespace tweedie {
 /// every t.
 class TimestepSampler {
  public:
+  /// Throws Error (user) for options that do not fit each other or the schedule.
   TimestepSampler(const ObjectiveOptions& options, const Schedule& schedule);
 
   struct Drawn {

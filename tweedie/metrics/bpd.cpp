@@ -15,7 +15,7 @@ namespace tweedie {
 namespace {
 
 constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
-constexpr double kGolden = 0.618033988749894848;  // multiples of it fill [0,1) evenly
+constexpr double kTurn[] = {0.618033988749894848, 0.414213562373095049};  // fill [0,1) evenly
 constexpr int64_t kPilotImages = 32;
 constexpr double kUniformShare = 0.25;  // of the draws, so that no step is forgotten
 
@@ -34,13 +34,14 @@ class Proposal {
     for (double& p : density_) p /= sum;
     for (double& c : cumulative_) c /= sum;
   }
-  // Two interleaved halves of count / 2 teeth, each an unbiased estimate of the sum over steps.
+  // Two halves of count / 2 teeth, each an unbiased estimate of the sum over steps. From image to
+  // image each turns by an angle of its own, so that how they lie to each other is all but random.
   Comb draw(uint64_t seed, int64_t image, int64_t count) const {
     Comb comb;
     const int64_t teeth = count / 2;
     for (int64_t half = 0; half < 2; ++half) {
       const double first = Rng(seed, stream_of("bpd comb", half)).uniform();
-      const double shift = std::fmod(first + kGolden * static_cast<double>(image), 1.0);
+      const double shift = std::fmod(first + kTurn[half] * static_cast<double>(image), 1.0);
       for (int64_t j = 0; j < teeth; ++j) {
         const int64_t k = at((static_cast<double>(j) + shift) / static_cast<double>(teeth));
         comb.steps.push_back(k);

@@ -37,8 +37,8 @@ struct Bpd {
 
 /// The bound of `process` along `bound`'s chain, whose step k is entry indices[k] of the process's
 /// table, on every image of `dataset`, whose labels the network is told. Not exact: t_per_image
-/// steps an image, drawn systematically (two interleaved combs, so that they tell the estimator's
-/// error) from a distribution that a few images suggest; unbiased. Image i's steps and noise are
+/// steps an image, drawn systematically (two combs, whose difference tells the estimator's error)
+/// from a distribution that a few images suggest; unbiased. Image i's steps and noise are
 /// functions of (seed, i). `loader` sets size, channels, batch size and workers. Throws Error: user
 /// for options out of range, interrupted by `cancel`.
 Bpd variational_bpd(const LabelledNetwork& network, const Process& process,

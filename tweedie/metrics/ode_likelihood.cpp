@@ -8,11 +8,10 @@
 
 #include "tweedie/core/rng.h"
 #include "tweedie/metrics/runge_kutta.h"
+#include "tweedie/process/path.h"
 
 namespace tweedie {
 namespace {
-
-double noise_to_signal(const Level& at) { return at.sigma / at.alpha; }
 
 // A sampler's levels from the least noisy on, without the data.
 std::vector<Level> rising(const std::vector<Level>& levels, const OdeLikelihoodOptions& options) {
@@ -26,9 +25,9 @@ std::vector<Level> rising(const std::vector<Level>& levels, const OdeLikelihoodO
     const Level& at = nodes[i];
     if (!(at.alpha > 0))
       fail("[metrics] the level at sigma {} leaves no signal: the ODE needs alpha > 0", at.sigma);
-    if (i > 0 && !(noise_to_signal(at) > noise_to_signal(nodes[i - 1])))
-      fail("[metrics] levels must fall: sigma/alpha is {} and then {}", noise_to_signal(at),
-           noise_to_signal(nodes[i - 1]));
+    if (i > 0 && !(noise_ratio(at) > noise_ratio(nodes[i - 1])))
+      fail("[metrics] levels must fall: sigma/alpha is {} and then {}", noise_ratio(at),
+           noise_ratio(nodes[i - 1]));
   }
   return nodes;
 }
@@ -122,7 +121,7 @@ Step step_through(std::vector<Level> through) {
   for (const double p : {0., 1., -1.}) {
     std::vector<double> places, slopes;  // of s = ln r or r^p / p, with ds/dr = r^(p-1)
     for (const Level& at : best.through) {
-      const double r = noise_to_signal(at);
+      const double r = noise_ratio(at);
       places.push_back(p == 0 ? std::log(r) : std::pow(r, p) / p);
       slopes.push_back(std::pow(r, 1 - p) / (1 + r * r));  // dtheta/ds, r = tan(theta)
     }
@@ -134,7 +133,7 @@ Step step_through(std::vector<Level> through) {
   }
   if (best.dtheta.empty())
     fail("[metrics] the levels from sigma/alpha {:.4g} to {:.4g} are too uneven for rk4",
-         noise_to_signal(best.through.front()), noise_to_signal(best.through.back()));
+         noise_ratio(best.through.front()), noise_ratio(best.through.back()));
   return best;
 }
 
@@ -150,7 +149,7 @@ OdeLikelihood ode_log_density(const Denoiser& denoise, const Tensor& x,
   if (x.size(0) == 0) fail("[metrics] no examples");
 
   Flow flow(denoise, x, options);
-  const double c = std::cos(std::atan(noise_to_signal(nodes.front())));
+  const double c = std::cos(std::atan(noise_ratio(nodes.front())));
   Tensor state = c * x.detach().to(at::kDouble);
   Tensor integral = at::zeros({x.size(0), 1}, state.options());
   int64_t done = 0;

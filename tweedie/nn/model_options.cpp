@@ -9,6 +9,8 @@ namespace {
 constexpr const char* kUNet = "UNet2DModel";
 constexpr const char* kMlp = "TweedieMLP";
 
+std::vector<std::string> types() { return {"unet", "mlp"}; }
+
 }  // namespace
 
 void validate(const MlpOptions& o) {
@@ -46,7 +48,7 @@ void from_json(const Json& json, ModelOptions& options, const std::string& path,
   Json rest = json;
   if (const auto type = json.find("type"); type != json.end()) {
     std::string name;
-    from_json(*type, name, path.empty() ? "type" : path + ".type", one_of({"unet", "mlp"}));
+    from_json(*type, name, path.empty() ? "type" : path + ".type", one_of(types()));
     if (name == "mlp" && !options.is_mlp()) options = MlpOptions();
     if (name == "unet" && options.is_mlp()) options = UNetOptions();
     rest.erase("type");
@@ -55,12 +57,17 @@ void from_json(const Json& json, ModelOptions& options, const std::string& path,
 }
 
 void describe_fields(const ModelOptions&, std::vector<FieldDoc>& out, const std::string& prefix) {
-  out.push_back({prefix + "type", "\"unet\"", "unet, or mlp for points, with the keys below"});
-  describe_fields(UNetOptions(), out, prefix);
-  std::vector<FieldDoc> mlp;
+  out.push_back({prefix + "type", "\"unet\"",
+                 "of the network; mlp is for points, with its keys below", types()});
+  std::vector<FieldDoc> unet, mlp;
+  describe_fields(UNetOptions(), unet, prefix);
   describe_fields(MlpOptions(), mlp, prefix);
+  for (FieldDoc& field : unet) {
+    field.kind = "unet";
+    out.push_back(std::move(field));
+  }
   for (FieldDoc& field : mlp) {
-    field.doc = "mlp: " + field.doc;
+    field.kind = "mlp", field.doc = "mlp: " + field.doc;
     out.push_back(std::move(field));
   }
 }

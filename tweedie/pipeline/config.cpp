@@ -129,7 +129,7 @@ double minutes_of(const Dataset& dataset, const std::vector<std::string>& assign
   const TrainOptions train = train_options(assignments);
   if (!has_budget(train)) fail("train: no budget; one of --minutes, --images, --steps");
   if (train.minutes) return *train.minutes;
-  const bool points = dataset.point_space();
+  const bool points = dataset.point_space().has_value();
   const int64_t batch = points ? kPointBatch : 128;
   const double images_a_minute = points ? 60 * kPointSteps * double(batch) : 6000;
   return double(train.images.value_or(train.steps.value_or(0) * batch)) / images_a_minute;

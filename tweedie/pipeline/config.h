@@ -9,6 +9,7 @@
 #include "tweedie/losses/objective.h"
 #include "tweedie/nn/model_options.h"
 #include "tweedie/process/options.h"
+#include "tweedie/samplers/sampler.h"
 #include "tweedie/train/options.h"
 
 namespace tweedie {
@@ -34,6 +35,18 @@ struct DataOptions {
   }
 };
 
+/// How to draw from what was trained: the model folder recommends it.
+struct SampleOptions {
+  std::string sampler = "ddim";
+  std::optional<int64_t> steps;
+
+  template <class Self, class Field>
+  static void visit(Self& self, Field&& field) {
+    field("sampler", self.sampler, "which one", one_of(sampler_names()));
+    field("steps", self.steps, "how many; all for ddpm, else 50, unless said", between(1, 1e6));
+  }
+};
+
 struct Config {
   std::string about;
   DataOptions data;
@@ -41,6 +54,7 @@ struct Config {
   ProcessOptions process;
   ObjectiveOptions objective;
   TrainOptions train;
+  SampleOptions sample;
 
   template <class Self, class Field>
   static void visit(Self& self, Field&& field) {
@@ -51,6 +65,7 @@ struct Config {
     field("process", self.process, "the noise, with the keys of diffusers' scheduler_config.json");
     field("objective", self.objective, "the loss");
     field("train", self.train, "the training");
+    field("sample", self.sample, "the sampler that the model folder recommends");
   }
 };
 

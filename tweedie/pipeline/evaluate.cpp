@@ -12,15 +12,32 @@ namespace {
 
 ProcessOptions process_of(const Model& model, const EvaluateRequest& request) {
   ProcessOptions options = model.process_options();
-  if (request.spacing) options.timestep_spacing = *request.spacing;
-  if (!request.steps)
-    options.timestep_spacing = "leading", options.steps_offset = 0;  // all of them
   if (request.variance_type) options.variance_type = *request.variance_type;
   if (request.clip_sample) options.clip_sample = *request.clip_sample;
   if (request.clip_sample == false) options.thresholding = false;
   options.set_alpha_to_one = true;  // the chain of the bound ends at the data
   from_json(to_json(options), options);
   return options;
+}
+
+// The bound's chain.
+struct Chain {
+  std::string spacing;
+  std::vector<int64_t> timesteps;  // noisiest first
+};
+
+Chain chain_of(const ProcessOptions& options, const EvaluateRequest& request) {
+  const int64_t T = options.num_train_timesteps;
+  const std::string spacing = request.spacing.value_or(options.timestep_spacing);
+  if (!is_respacing(spacing)) {
+    if (!request.steps) return {"leading", timesteps("leading", T, T)};
+    return {spacing, timesteps(spacing, T, *request.steps, options.steps_offset)};
+  }
+  const Chain chain{spacing, respaced(spacing, T)};
+  const int64_t N = static_cast<int64_t>(chain.timesteps.size());
+  if (request.steps.value_or(N) != N)
+    fail("--steps {}: the spacing {} has {}", *request.steps, spacing, N);
+  return chain;
 }
 
 DatasetPtr images_of(const Model& model, const EvaluateRequest& request) {
@@ -82,13 +99,14 @@ void to_data_units(OdeBpd& bpd, const PointSpace& space) {
 }
 
 std::string method_of(const EvaluateRequest& request, const ProcessOptions& options, bool points,
-                      int64_t steps) {
+                      const Chain& chain) {
   const BpdOptions& bpd = request.bpd;
   std::string text = "variational bound";
-  text += steps == options.num_train_timesteps
-              ? fmt::format(", {} steps", steps)
-              : fmt::format(", {} of {} steps ({})", steps, options.num_train_timesteps,
-                            options.timestep_spacing);
+  const int64_t steps = static_cast<int64_t>(chain.timesteps.size());
+  text +=
+      steps == options.num_train_timesteps
+          ? fmt::format(", {} steps", steps)
+          : fmt::format(", {} of {} steps ({})", steps, options.num_train_timesteps, chain.spacing);
   text += bpd.exact ? ", all t" : fmt::format(", {} t an image", bpd.t_per_image);
   text += ", variance " + options.variance_type;
   text += options.thresholding  ? ", x_0 thresholded"
@@ -117,9 +135,8 @@ struct Judged {
   Judged(Model& model, const EvaluateRequest& request)
       : options(process_of(model, request)),
         process(options),
-        steps(request.steps.value_or(options.num_train_timesteps)),
-        bound(process.levels(steps), options.variance_type, decoder_of(model, request),
-              data_variance(options, process.levels(steps).end()[-2], decoder_of(model, request))),
+        chain(chain_of(options, request)),
+        bound(bound_along(process, process.levels_at(chain.timesteps), decoder_of(model, request))),
         device(model.net->parameters().front().device()) {
     if (request.batch < 1) fail("--batch {}: expected at least 1", request.batch);
     const bool learned = options.variance_type.starts_with("learned");
@@ -145,7 +162,7 @@ struct Judged {
 
   ProcessOptions options;
   Process process;
-  int64_t steps;
+  Chain chain;
   VariationalBound bound;
   at::Device device;
   DatasetPtr data;
@@ -161,13 +178,11 @@ EvaluateResult evaluate_bpd(Model& model, const EvaluateRequest& request,
   const Judged judged(model, request);
   EvaluateResult out;
   out.method =
-      method_of(request, judged.options, model.points().has_value(), judged.steps) + judged.context;
+      method_of(request, judged.options, model.points().has_value(), judged.chain) + judged.context;
   const Tensor t = judged.bound.timesteps();
   out.timesteps.assign(t.data_ptr<double>(), t.data_ptr<double>() + t.numel());
-  std::vector<int64_t> indices =
-      timesteps(judged.options.timestep_spacing, judged.options.num_train_timesteps, judged.steps,
-                judged.options.steps_offset);
-  std::reverse(indices.begin(), indices.end());
+  const std::vector<int64_t> indices(judged.chain.timesteps.rbegin(),
+                                     judged.chain.timesteps.rend());
   out.bpd = variational_bpd(judged.network, judged.process, judged.bound, indices, judged.data,
                             judged.loader, judged.device, request.bpd, progress, cancel);
   if (judged.loader.points) to_data_units(out.bpd, *judged.loader.points);

@@ -56,8 +56,8 @@ struct Plan {
   std::vector<std::string> notes;
 };
 
-/// Sampler, steps, calls, spacing, rules and the options that the sampler heeds, as they are
-/// printed and stored with the images.
+/// Sampler, steps, calls, grid, clipping, rules and the options that the sampler heeds, as they are
+/// printed and stored with the images: plans that differ have different descriptions.
 Json description_of(const Plan& plan);
 
 /// Decides and checks everything before any work. Throws Error (user) naming the value and the

@@ -5,12 +5,14 @@
 #include <chrono>
 
 #include "tweedie/data/loader.h"
+#include "tweedie/pipeline/generate.h"
 #include "tweedie/samplers/invert.h"
 
 namespace tweedie {
 namespace {
 
-Tensor labels_of(const Model& model, const InvertRequest& request, torch::Device device) {
+// One an image; empty for a model without classes.
+std::vector<int64_t> classes_of(const Model& model, const InvertRequest& request) {
   if (!model.conditional()) {
     if (!request.classes.empty())
       fail("--class: {} is unconditional: it has no classes", model.name);
@@ -24,7 +26,7 @@ Tensor labels_of(const Model& model, const InvertRequest& request, torch::Device
   if (static_cast<int64_t>(classes.size()) != n)
     fail("--class: {} entries for {} images: give one for all, or exactly {}", classes.size(), n,
          n);
-  return torch::tensor(classes).to(device);
+  return classes;
 }
 
 }  // namespace
@@ -32,12 +34,17 @@ Tensor labels_of(const Model& model, const InvertRequest& request, torch::Device
 Tensor invert(Model& model, const InvertRequest& request, const ProgressFn& progress,
               const CancelToken& cancel) {
   const c10::InferenceMode guard;
-  ProcessOptions options = model.process_options();
-  options.clip_sample = options.thresholding = false;  // a clipped step has no inverse
-  const Process process(options);
-  const std::vector<Level> levels = process.levels(request.steps, request.spacing);
   const torch::Device device = model.net->parameters().front().device();
-  const Tensor labels = labels_of(model, request, device);
+  const std::vector<int64_t> classes = classes_of(model, request);
+  const Tensor labels = classes.empty() ? Tensor() : torch::tensor(classes).to(device);
+  const Plan way = plan(model, {.n = request.images.size(0),
+                                .sampler = "ddim",
+                                .steps = request.steps,
+                                .classes = classes,
+                                .spacing = request.spacing,
+                                .clip_sample = false});  // a clipped step has no inverse
+  const Process process(way.process);
+  const Grid grid = make_grid(process, way.grid);
   const Denoiser denoise = process.denoiser(
       [&](const Tensor& x, const Tensor& t) { return model.net->forward(x, t, labels); });
   const auto start = std::chrono::steady_clock::now();
@@ -52,9 +59,9 @@ Tensor invert(Model& model, const InvertRequest& request, const ProgressFn& prog
     cancel.check();
   };
   const Tensor x =
-      ddim_invert(denoise, request.images.to(device), levels, process.schedule().level(0),
+      ddim_invert(denoise, request.images.to(device), grid.levels, process.schedule().level(0),
                   {.iterations = request.iterations}, on_step);
-  return (x / process.initial_std(levels.front())).cpu();
+  return (x / grid.init).cpu();
 }
 
 Tensor read_pictures(const std::vector<std::string>& files, const Model& model) {

@@ -177,7 +177,9 @@ ModelCard Training::card(const TrainState& state) const {
   card.version = TWEEDIE_VERSION;
   card.classes = config_.model->conditional() ? data_->classes() : std::vector<std::string>{};
   if (config_.objective.label_dropout > 0) card.null_class = *config_.model->num_class_embeds - 1;
-  card.steps = std::min<int64_t>(card.steps, config_.process.num_train_timesteps);
+  const int64_t T = config_.process.num_train_timesteps;
+  card.sampler = config_.sample.sampler;
+  card.steps = std::min(T, config_.sample.steps.value_or(card.sampler == "ddpm" ? T : 50));
   card.data = {
       {"source", config_.data.source}, {"what", data_->describe()}, {"images", data_->size()}};
   if (const auto space = data_->point_space()) card.data["points"] = to_json(*space);

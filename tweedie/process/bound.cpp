@@ -7,6 +7,7 @@
 
 #include "tweedie/core/beside.h"
 #include "tweedie/core/error.h"
+#include "tweedie/process/config_json.h"
 #include "tweedie/process/gaussian.h"
 #include "tweedie/process/options.h"
 #include "tweedie/process/posterior.h"
@@ -23,7 +24,8 @@ Tensor at_steps(const Tensor& table, const Tensor& k, const Tensor& x) {
 }  // namespace
 
 VariationalBound::VariationalBound(std::vector<Level> levels, const std::string& variance_type,
-                                   Decoder decoder, std::optional<double> data_variance)
+                                   Decoder decoder, std::optional<double> data_variance,
+                                   std::optional<double> initial_std)
     : size_(static_cast<int64_t>(levels.size()) - 1),
       variance_type_(variance_type),
       decoder_(decoder) {
@@ -33,6 +35,7 @@ VariationalBound::VariationalBound(std::vector<Level> levels, const std::string&
   if (std::find(known.begin(), known.end(), variance_type) == known.end())
     fail_unknown("variance_type", variance_type, known);
   noisiest_ = levels.front();
+  initial_std_ = initial_std.value_or(noisiest_.alpha < 1 ? 1 : noisiest_.sigma);
   const std::vector<Level> rising(levels.rbegin(), levels.rend());  // rising[0] is the data
   std::vector<double> t, c0, log_beta, log_beta_tilde;
   for (int64_t k = 0; k < size_; ++k) {
@@ -57,7 +60,7 @@ VariationalBound::VariationalBound(std::vector<Level> levels, const std::string&
 Tensor VariationalBound::prior(const Tensor& x0) const {
   const Tensor mean = noisiest_.alpha * x0.to(at::kDouble), zero = at::zeros({}, mean.options());
   const Tensor log_variance = at::full({}, 2 * std::log(noisiest_.sigma), mean.options());
-  const Tensor start = noisiest_.alpha < 1 ? zero : log_variance;
+  const Tensor start = at::full({}, 2 * std::log(initial_std_), mean.options());
   return bits_per_dim(kl_divergence({mean, log_variance}, {zero, start}));  // DDPM Eq. 5
 }
 
@@ -98,9 +101,16 @@ Tensor VariationalBound::monte_carlo_term(const Estimate& e, const Tensor& x0, c
 
 std::optional<double> data_variance(const ProcessOptions& process, const Level& first,
                                     Decoder decoder) {
-  const bool table = process.path == "vp" && !process.trained_betas;
+  const bool table = process.path == "vp" && betas_have_name(process);
   if (table && decoder != Decoder::kContinuous) return {};
   return std::pow(first.sigma / first.alpha, 2);  // VDM Sec. 3
+}
+
+VariationalBound bound_along(const Process& process, const std::vector<Level>& levels,
+                             Decoder decoder) {
+  const ProcessOptions& options = process.options();
+  return {levels, options.variance_type, decoder, data_variance(options, levels.end()[-2], decoder),
+          process.initial_std(levels.front())};
 }
 
 }  // namespace tweedie

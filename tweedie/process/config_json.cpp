@@ -15,7 +15,7 @@ const std::vector<std::string> kForeignKeys = {
     "eta", "euler_at_final", "final_sigmas_type", "flow_shift", "interpolation_type",
     "invert_sigmas", "lambda_min_clipped", "lower_order_final", "max_image_seq_len", "max_shift",
     "original_inference_steps", "predict_epsilon", "predict_x0", "predictor_order", "rho", "s_noise", "sampling_eps", "shift_terminal",
-    "sigma_schedule", "skip_prk_steps", "snr", "solver_order", "solver_p", "solver_type",
+    "skip_prk_steps", "snr", "solver_order", "solver_p", "solver_type",
     "stochastic_sampling", "tau_func", "tensor_format", "time_shift_type",
     "timestep_scaling", "timestep_type", "timestep_values", "use_beta_sigmas",
     "use_dynamic_shifting", "use_exponential_sigmas", "use_flow_sigmas", "use_karras_sigmas",
@@ -27,7 +27,7 @@ Json edm_json(const ProcessOptions& options) {
           {"sigma_min", options.sigma_min},
           {"sigma_max", options.sigma_max},
           {"sigma_data", options.sigma_data},
-          {"sigma_schedule", "karras"},
+          {"sigma_schedule", options.sigma_schedule},
           {"rho", 7.0},
           {"prediction_type", "epsilon"},  // what diffusers calls the preconditioned network
           {"final_sigmas_type", "zero"}};
@@ -74,6 +74,14 @@ ProcessOptions process_options_from_json(const Json& scheduler_config) {
   return options;
 }
 
+bool betas_have_name(const ProcessOptions& options) {
+  const ProcessOptions usual;
+  return !options.trained_betas && options.cosine_s == usual.cosine_s &&
+         options.max_beta == usual.max_beta &&
+         holds({"linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid", "laplace"},
+               options.beta_schedule);
+}
+
 std::string scheduler_class(const ProcessOptions& options) {
   const std::string& prediction = options.prediction_type;
   if (options.path == "vp") return "DDPMScheduler";
@@ -88,9 +96,19 @@ std::string scheduler_class(const ProcessOptions& options) {
 
 Json scheduler_json(const ProcessOptions& options, const std::string& class_name) {
   Json json = to_json(options);
-  for (const char* key : {"path", "sigma_min", "sigma_max", "shift"}) json.erase(key);
+  for (const char* key :
+       {"path", "sigma_min", "sigma_max", "sigma_schedule", "shift", "cosine_s", "max_beta"})
+    json.erase(key);
   if (options.prediction_type != "edm") json.erase("sigma_data");
   if (options.beta_schedule == "learned") json["beta_schedule"] = "linear";  // trained_betas count
+  const bool named = holds({"linear", "scaled_linear", "squaredcos_cap_v2"}, options.beta_schedule);
+  const bool known = betas_have_name(options) && (named || class_name != "DDIMScheduler");
+  if (options.path == "vp" && !options.trained_betas && !known) {
+    ProcessOptions plain = options;
+    plain.rescale_betas_zero_snr = false;  // the reader rescales
+    json["trained_betas"] = make_betas(plain);
+    json["beta_schedule"] = "linear";
+  }
   if (class_name == "EDMEulerScheduler" || class_name == "FlowMatchEulerDiscreteScheduler") {
     json = class_name.starts_with("EDM") ? edm_json(options) : flow_json(options);
     for (const char* key : {"clip_sample", "clip_sample_range", "variance_type"})  // for ourselves
@@ -99,12 +117,6 @@ Json scheduler_json(const ProcessOptions& options, const std::string& class_name
     json.erase("set_alpha_to_one");
   } else if (class_name == "DDIMScheduler") {
     json.erase("variance_type");
-    if (!holds({"linear", "scaled_linear", "squaredcos_cap_v2"}, options.beta_schedule)) {
-      ProcessOptions plain = options;
-      plain.rescale_betas_zero_snr = false;  // the reader rescales
-      json["trained_betas"] = make_betas(plain);
-      json["beta_schedule"] = "linear";
-    }
   } else {
     fail_unknown(
         "scheduler class", class_name,

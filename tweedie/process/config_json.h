@@ -18,9 +18,12 @@ ProcessOptions process_options_from_json(const Json& scheduler_config);
 /// of them has together.
 std::string scheduler_class(const ProcessOptions& options);
 
+/// Whether DDPMScheduler makes the same betas of a beta_schedule's name: not if they were trained,
+/// for sigmoid_abar, and for numbers of the cosine that it does not know.
+bool betas_have_name(const ProcessOptions& options);
+
 /// What `class_name` (one of these or DDIMScheduler).from_pretrained opens: every key of that
-/// class, sorted. A schedule that DDIMScheduler does not know by name is written out as
-/// trained_betas.
+/// class, sorted. A schedule that the class does not know by name is written out as trained_betas.
 Json scheduler_json(const ProcessOptions& options, const std::string& class_name);
 
 }  // namespace tweedie

@@ -8,10 +8,6 @@
 namespace tweedie {
 namespace {
 
-bool between_timesteps(const std::string& spacing) {
-  return spacing == "karras" || spacing == "exponential" || spacing == "log_snr";
-}
-
 // The noisiest level that still holds signal, and the cleanest.
 std::pair<double, double> range_of(const Schedule& schedule) {
   int64_t k = schedule.size() - 1;
@@ -32,23 +28,12 @@ Level Grid::landing(int64_t i) const {
   return t < 0 ? levels.back() : path.at_time(t);
 }
 
-std::vector<std::string> spacing_names() {
-  return {"leading", "linspace", "trailing", "quadratic", "karras", "exponential", "log_snr"};
+bool between_timesteps(const std::string& spacing) {
+  return spacing == "karras" || spacing == "exponential" || spacing == "log_snr";
 }
 
-std::vector<double> noise_ratios(const std::string& spacing, int64_t N, double high, double low,
-                                 double rho) {
-  const double p = 1 / rho;
-  std::vector<double> ratios(N);
-  for (int64_t i = 0; i < N; ++i) {
-    const double u = N == 1 ? 0 : static_cast<double>(i) / static_cast<double>(N - 1);
-    ratios[i] = spacing == "karras"
-                    ? std::pow(std::pow(high, p) + u * (std::pow(low, p) - std::pow(high, p)), rho)
-                    : high * std::pow(low / high, u);  // EDM Eq. 5; DPM++: uniform in log-SNR
-  }
-  ratios.front() = high;  // the ends are not rounded
-  if (N > 1) ratios.back() = low;
-  return ratios;
+std::vector<std::string> spacing_names() {
+  return {"leading", "linspace", "trailing", "quadratic", "karras", "exponential", "log_snr"};
 }
 
 Grid make_grid(const Process& process, const GridOptions& options) {

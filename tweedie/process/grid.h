@@ -43,6 +43,9 @@ struct GridOptions {
 /// What lies between the timesteps of a process.
 Path path_of(const Process& process);
 
+/// Whether a spacing has its levels between the timesteps: karras, exponential, log_snr.
+bool between_timesteps(const std::string& spacing);
+
 /// The spacings' names; a respacing is beside them.
 std::vector<std::string> spacing_names();
 
@@ -54,9 +57,5 @@ Grid make_grid(const Process& process, const GridOptions& options);
 /// What diffusers' class makes of it; make_grid calls this where options.scheduler is set. The
 /// places where that differs from ours are listed in docs/samplers.md.
 Grid diffusers_grid(const Process& process, const GridOptions& options);
-
-/// N ratios sigma/alpha from `high` down to `low`, by karras, exponential or log_snr.
-std::vector<double> noise_ratios(const std::string& spacing, int64_t N, double high, double low,
-                                 double rho);
 
 }  // namespace tweedie

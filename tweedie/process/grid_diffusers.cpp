@@ -11,17 +11,8 @@ namespace {
 
 double square(double x) { return x * x; }
 
-Level at_ratio(double r, double t) {
-  const double alpha = 1 / std::sqrt(1 + r * r);
-  return {alpha, r * alpha, t};
-}
-
 bool one_of(const std::string& name, std::initializer_list<const char*> names) {
   return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-bool between_timesteps(const GridOptions& o) {
-  return one_of(o.spacing, {"karras", "exponential", "log_snr"});
 }
 
 std::vector<int64_t> plain_timesteps(const Process& process, const GridOptions& o, int64_t N) {
@@ -73,13 +64,13 @@ Grid fractional(const Process& process, const GridOptions& o, const std::string&
     for (int64_t i = 0; i < N; ++i)
       times[i] = static_cast<double>(T - 1) * static_cast<double>(N - 1 - i) / (N - 1);
   for (const double t : times) ratios.push_back(linear_ratio(process.schedule(), t));
-  if (between_timesteps(o)) {
+  if (between_timesteps(o.spacing)) {
     ratios = noise_ratios(o.spacing, N, ratios.front(), ratios.back(), o.rho);
     for (int64_t i = 0; i < N; ++i) times[i] = grid.path.at_ratio(ratios[i]).t;
     if (o.scheduler == "KDPM2DiscreteScheduler" && o.spacing == "karras")
       for (double& t : times) t = std::nearbyint(t);
   }
-  for (int64_t i = 0; i < N; ++i) grid.levels.push_back(at_ratio(ratios[i], times[i]));
+  for (int64_t i = 0; i < N; ++i) grid.levels.push_back(vp_level(ratios[i], times[i]));
   grid.levels.push_back(process.end());
   if (list != "leading") grid.init = grid.levels.front().sigma;
   return grid;
@@ -92,7 +83,7 @@ Grid whole(const Process& process, const GridOptions& o) {
   const int64_t N = o.steps;
   const bool deis = o.scheduler == "DEISMultistepScheduler";
   Grid grid({}, vp_path(schedule));
-  if (between_timesteps(o)) {
+  if (between_timesteps(o.spacing)) {
     const bool cosine = process.options().beta_schedule == "squaredcos_cap_v2";
     const bool dpm = o.scheduler == "DPMSolverMultistepScheduler";
     const bool rounds =
@@ -100,17 +91,16 @@ Grid whole(const Process& process, const GridOptions& o) {
     const double high = ratio_of(schedule, schedule.size() - 1);
     for (const double r : noise_ratios(o.spacing, N, high, noise_ratio(schedule.level(0)), o.rho)) {
       const double t = grid.path.at_ratio(r).t;
-      grid.levels.push_back(at_ratio(r, rounds ? std::nearbyint(t) : std::trunc(t)));
+      grid.levels.push_back(vp_level(r, rounds ? std::nearbyint(t) : std::trunc(t)));
     }
     grid.levels.push_back(deis ? grid.levels.back() : process.end());
   } else {
     std::vector<int64_t> list = plain_timesteps(process, o, o.spacing == "trailing" ? N : N + 1);
     list.resize(N);
     grid.levels = process.levels_at(list);
-    if (grid.levels[0].alpha == 0) grid.levels[0] = at_ratio(ratio_of(schedule, list[0]), list[0]);
+    if (grid.levels[0].alpha == 0) grid.levels[0] = vp_level(ratio_of(schedule, list[0]), list[0]);
     if (deis) grid.levels.back() = schedule.level(0);
   }
-  grid.levels.back().t = -1;
   return grid;
 }
 
@@ -139,7 +129,7 @@ Grid diffusers_grid(const Process& process, const GridOptions& o) {
   if (one_of(o.scheduler,
              {"DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler"}))
     return whole(process, o);
-  return fractional(process, o, between_timesteps(o) ? o.list : o.spacing);
+  return fractional(process, o, between_timesteps(o.spacing) ? o.list : o.spacing);
 }
 
 }  // namespace tweedie

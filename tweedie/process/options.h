@@ -38,6 +38,8 @@ struct ProcessOptions {
   bool rescale_betas_zero_snr = false;
   std::string path = "vp";
   double sigma_min = 0.002, sigma_max = 80, sigma_data = 0.5, shift = 1;
+  std::string sigma_schedule = "karras";
+  double cosine_s = 0.008, max_beta = 0.999;
 
   template <class Self, class Field>
   static void visit(Self& self, Field&& field) {
@@ -68,7 +70,7 @@ struct ProcessOptions {
           "stretch the schedule until the last step is pure noise");
     field("path", self.path,
           "vp: signal and noise of unit power, by the betas; edm: the image itself with noise of "
-          "sigma_min..sigma_max (EDM); flow: (1 - tau) x_0 + tau eps (rectified flow)",
+          "sigma_min..sigma_max (EDM, VE); flow: (1 - tau) x_0 + tau eps (rectified flow)",
           one_of({"vp", "edm", "flow"}));
     field("sigma_min", self.sigma_min, "edm: the least noise", between(1e-9, 1e9));
     field("sigma_max", self.sigma_max, "edm: the most noise", between(1e-9, 1e9));
@@ -76,6 +78,13 @@ struct ProcessOptions {
           between(1e-9, 1e9));
     field("shift", self.shift, "flow: above 1 more of the steps are noisy ones",
           between(1e-3, 1e3));
+    field("sigma_schedule", self.sigma_schedule,
+          "edm: sigma over t; karras is EDM's, exponential is VE's",
+          one_of({"karras", "exponential"}));
+    field("cosine_s", self.cosine_s, "squaredcos_cap_v2: keeps the first steps from vanishing",
+          between(0, 1));
+    field("max_beta", self.max_beta,
+          "squaredcos_cap_v2, sigmoid_abar, laplace: no beta is above it", between(1e-9, 0.999999));
   }
 };
 

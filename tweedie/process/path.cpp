@@ -7,11 +7,6 @@
 namespace tweedie {
 namespace {
 
-Level at_ratio_vp(double r, double t) {
-  const double alpha = 1 / std::sqrt(1 + r * r);
-  return {alpha, std::isinf(r) ? 1 : r * alpha, t};
-}
-
 // A schedule beside ln r of its entries, those without signal left out.
 struct Table {
   explicit Table(const Schedule& s) : schedule(s) {
@@ -44,6 +39,30 @@ struct Table {
 
 double noise_ratio(const Level& at) { return at.sigma / at.alpha; }
 
+Level vp_level(double r, double t) {
+  const double alpha = 1 / std::sqrt(1 + r * r);
+  return {alpha, std::isinf(r) ? 1 : r * alpha, t};
+}
+
+Level edm_level(double r) { return {1, r, std::log(r) / 4}; }  // EDM Table 1
+
+Level flow_level(double tau) { return {1 - tau, tau, 1000 * tau}; }  // FM Sec. 4
+
+std::vector<double> noise_ratios(const std::string& spacing, int64_t N, double high, double low,
+                                 double rho) {
+  const double p = 1 / rho;
+  std::vector<double> ratios(N);
+  for (int64_t i = 0; i < N; ++i) {
+    const double u = N == 1 ? 0 : static_cast<double>(i) / static_cast<double>(N - 1);
+    ratios[i] = spacing == "karras"
+                    ? std::pow(std::pow(high, p) + u * (std::pow(low, p) - std::pow(high, p)), rho)
+                    : high * std::pow(low / high, u);  // EDM Eq. 5; DPM++: uniform in log-SNR
+  }
+  ratios.front() = high;  // the ends are not rounded
+  if (N > 1) ratios.back() = low;
+  return ratios;
+}
+
 Path vp_path(const Schedule& schedule) {
   const auto table = std::make_shared<const Table>(schedule);
   const auto at_time = [table](double t) {
@@ -51,21 +70,19 @@ Path vp_path(const Schedule& schedule) {
     if (!(t >= 0 && t <= last)) fail("[process] time {} is outside 0..{}", t, last);
     const int64_t k = static_cast<int64_t>(t);
     if (t == k) return table->schedule.level(k);
-    return at_ratio_vp(table->ratio(k, t - k), t);
+    return vp_level(table->ratio(k, t - k), t);
   };
-  const auto at_ratio = [table](double r) { return at_ratio_vp(r, table->time(r)); };
+  const auto at_ratio = [table](double r) { return vp_level(r, table->time(r)); };
   return {at_time, at_ratio};
 }
 
 Path ve_path() {
-  const auto at_ratio = [](double r) { return Level{1, r, std::log(r) / 4}; };  // EDM Table 1
-  return {[](double t) { return Level{1, std::exp(4 * t), t}; }, at_ratio};
+  return {[](double t) { return Level{1, std::exp(4 * t), t}; }, edm_level};
 }
 
 Path flow_path() {
-  const auto at_tau = [](double tau) { return Level{1 - tau, tau, 1000 * tau}; };  // FM
-  const auto at_ratio = [=](double r) { return at_tau(std::isinf(r) ? 1 : r / (1 + r)); };
-  return {[=](double t) { return at_tau(t / 1000); }, at_ratio};
+  const auto at_ratio = [](double r) { return flow_level(std::isinf(r) ? 1 : r / (1 + r)); };
+  return {[](double t) { return flow_level(t / 1000); }, at_ratio};
 }
 
 }  // namespace tweedie

@@ -17,6 +17,15 @@ struct Path {
 /// sigma/alpha; infinite where no signal is left.
 double noise_ratio(const Level& at);
 
+/// A level of each path, where sigma/alpha is r, or at time tau of the flow.
+Level vp_level(double r, double t);
+Level edm_level(double r);
+Level flow_level(double tau);
+
+/// N ratios sigma/alpha from `high` down to `low`, by karras, exponential or log_snr.
+std::vector<double> noise_ratios(const std::string& spacing, int64_t N, double high, double low,
+                                 double rho);
+
 /// The table's own entries, and t linear in ln r between them. Where r lies beyond the table t is
 /// that of the end; alpha and sigma fit r all the same. Where the last entry is pure noise (zero
 /// terminal SNR), at_ratio ends at the entry before it and at_time goes on by the angle whose

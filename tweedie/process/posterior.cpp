@@ -1,7 +1,5 @@
 #include "tweedie/process/posterior.h"
 
-#include <cmath>
-
 namespace tweedie {
 namespace {
 
@@ -21,12 +19,6 @@ Posterior posterior(const Level& at, const Level& next) {
   const double c1 = (at.alpha / next.alpha) * (var_p / var_t);  // DDPM Eq. 7
   const double variance = beta * (var_p / var_t);               // DDPM Eq. 7
   return {c0, c1, variance};
-}
-
-double log_posterior_variance(const Schedule& schedule, int64_t k) {
-  if (schedule.size() == 1) return std::log(schedule.beta(0));
-  if (k == 0) k = 1;
-  return std::log(posterior(schedule.level(k), schedule.level(k - 1)).variance);
 }
 
 }  // namespace tweedie

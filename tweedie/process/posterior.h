@@ -17,8 +17,4 @@ Posterior posterior(const Level& at, const Level& next);
 /// Variance of q(x_t | x_p) = N((alpha_t/alpha_p) x_p, ...), VDM Sec. 3; beta_t for neighbours.
 double step_variance(const Level& at, const Level& next);
 
-/// ln of the posterior variance of step k -> k - 1. That variance is 0 at k = 0, where k = 1
-/// answers instead (IDDPM's "clipped" log variance; beta_0 if there is no k = 1).
-double log_posterior_variance(const Schedule& schedule, int64_t k);
-
 }  // namespace tweedie

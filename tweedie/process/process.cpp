@@ -154,11 +154,7 @@ std::vector<Level> Process::levels_at(const std::vector<int64_t>& timesteps) con
   return levels;
 }
 
-Level Process::end() const {
-  Level end = schedule_.level(options_.set_alpha_to_one ? -1 : 0);
-  end.t = -1;
-  return end;
-}
+Level Process::end() const { return schedule_.level(options_.set_alpha_to_one ? -1 : 0); }
 
 Denoiser Process::denoiser(std::function<Tensor(const Tensor& x, const Tensor& t)> network) const {
   return [process = *this, network = std::move(network)](const Tensor& x, const Level& at) {

@@ -5,6 +5,8 @@
 #include <limits>
 #include <numbers>
 
+#include "tweedie/process/path.h"
+
 namespace tweedie {
 namespace {
 
@@ -37,14 +39,26 @@ std::vector<double> sigmoid(const ProcessOptions& o) {
 std::vector<double> squaredcos_cap_v2(const ProcessOptions& o) {
   const int64_t T = o.num_train_timesteps;
   const auto theta = [&](int64_t t) {
-    return std::numbers::pi / 2 * (static_cast<double>(t) / T + 0.008) / 1.008;
+    return std::numbers::pi / 2 * (static_cast<double>(t) / T + o.cosine_s) / (1 + o.cosine_s);
   };
   std::vector<double> betas(T);
   for (int64_t t = 1; t <= T; ++t) {
     const double from = theta(t - 1), to = theta(t);
     const double beta = std::sin(to - from) * std::sin(to + from) / square(std::cos(from));
-    betas[t - 1] = std::min(beta, 0.999);  // IDDPM Eq. 17
+    betas[t - 1] = std::min(beta, o.max_beta);  // IDDPM Eq. 17
   }
+  return betas;
+}
+
+// abar(u) falls from 1 to 0 as sigmoid(3 - 6u) does, SIG.
+std::vector<double> sigmoid_abar(const ProcessOptions& o) {
+  const int64_t T = o.num_train_timesteps;
+  const double low = sigmoid(-3), high = sigmoid(3);
+  const auto abar = [&](int64_t t) {
+    return (high - sigmoid(6 * static_cast<double>(t) / T - 3)) / (high - low);
+  };
+  std::vector<double> betas(T);
+  for (int64_t t = 1; t <= T; ++t) betas[t - 1] = std::min(1 - abar(t) / abar(t - 1), o.max_beta);
   return betas;
 }
 
@@ -58,7 +72,7 @@ std::vector<double> laplace(const ProcessOptions& o) {
   };
   std::vector<double> betas(T);
   for (int64_t t = 1; t <= T; ++t)
-    betas[t - 1] = std::min(1 - alpha_cumprod(t) / alpha_cumprod(t - 1), 0.999);
+    betas[t - 1] = std::min(1 - alpha_cumprod(t) / alpha_cumprod(t - 1), o.max_beta);
   return betas;
 }
 
@@ -73,17 +87,15 @@ std::vector<double> zero_terminal_snr(std::vector<double> betas) {
   return betas;
 }
 
-// Karras' spacing between the ends, EDM's c_noise = ln(sigma)/4 told to the network.
+// Karras' spacing between the ends, or VE's, which is geometric.
 std::vector<Level> edm_levels(const ProcessOptions& o) {
   if (!(o.sigma_min < o.sigma_max))
     fail("[process] sigma_min {} is not below sigma_max {}", o.sigma_min, o.sigma_max);
-  const double rho = 7, low = std::pow(o.sigma_min, 1 / rho), high = std::pow(o.sigma_max, 1 / rho);
   std::vector<Level> levels;
-  for (const double root :
-       ramp(low, high, o.num_train_timesteps, [](double value) { return value; })) {
-    const double sigma = std::pow(root, rho);           // EDM Eq. 5
-    levels.push_back({1, sigma, std::log(sigma) / 4});  // EDM Table 1
-  }
+  for (const double sigma : noise_ratios(o.sigma_schedule, o.num_train_timesteps, o.sigma_max,
+                                         o.sigma_min, 7))  // EDM Eq. 5; SDE App. C
+    levels.push_back(edm_level(sigma));
+  std::reverse(levels.begin(), levels.end());
   return levels;
 }
 
@@ -92,8 +104,9 @@ std::vector<Level> flow_levels(const ProcessOptions& o) {
   std::vector<Level> levels;
   for (int64_t k = 1; k <= T; ++k) {
     const double u = static_cast<double>(k) / static_cast<double>(T);
-    const double tau = o.shift * u / (1 + (o.shift - 1) * u);  // SD3 Eq. 23
-    levels.push_back({1 - tau, tau, 1000 * tau});              // FM Sec. 4
+    // That the last step is noise alone is not left to rounding.
+    const double tau = k == T ? 1 : o.shift * u / (1 + (o.shift - 1) * u);  // SD3 Eq. 23
+    levels.push_back(flow_level(tau));
   }
   return levels;
 }
@@ -167,7 +180,7 @@ Schedule Schedule::from_levels(std::vector<Level> levels) {
   Schedule schedule;
   double last = 0;
   for (const Level& at : levels) {
-    if (!(at.sigma > last * at.alpha))
+    if (!(at.alpha >= 0 && at.sigma > last * at.alpha))
       fail("[process] the levels of a schedule rise in noise: t = {} does not", at.t);
     last = at.alpha > 0 ? at.sigma / at.alpha : std::numeric_limits<double>::infinity();
   }

@@ -4,50 +4,14 @@
 #include <ATen/ATen.h>
 
 #include <cmath>
-#include <numbers>
 
 #include "tweedie/samplers/multistep.h"
+#include "tweedie/samplers/quadrature.h"
 
 namespace tweedie {
-namespace {
-
-struct Node {
-  double at, weight;  // on [-1,1]
-};
-
-// Gauss-Legendre: the roots of P_n by Newton's method.
-std::vector<Node> quadrature(int n) {
-  std::vector<Node> nodes;
-  for (int i = 0; i < n; ++i) {
-    double x = std::cos(std::numbers::pi * (i + 0.75) / (n + 0.5)), slope = 1;
-    for (int step = 0; step < 20; ++step) {
-      double below = 1, p = x;
-      for (int k = 2; k <= n; ++k) {
-        const double above = ((2 * k - 1) * x * p - (k - 1) * below) / k;
-        below = p;
-        p = above;
-      }
-      slope = n * (x * p - below) / (x * x - 1);
-      x -= p / slope;
-    }
-    nodes.push_back({x, 2 / ((1 - x * x) * slope * slope)});
-  }
-  return nodes;
-}
-
-// The polynomial that is 1 at points[j] and 0 at the others.
-double lagrange(const std::vector<double>& points, size_t j, double x) {
-  double value = 1;
-  for (size_t k = 0; k < points.size(); ++k)
-    if (k != j) value *= (x - points[k]) / (points[j] - points[k]);
-  return value;
-}
-
-}  // namespace
-
 Tensor deis(const Denoiser& denoise, Tensor x, const Grid& grid, const SamplerOptions& options,
             Noise&, const StepFn& on_step) {
-  static const std::vector<Node> nodes = quadrature(16);
+  static const std::vector<QuadratureNode> nodes = gauss_legendre(16);
   const auto variable = [&](const Level& at) {
     if (options.basis == "t") return at.t;
     const double r = noise_ratio(at);
@@ -68,7 +32,7 @@ Tensor deis(const Denoiser& denoise, Tensor x, const Grid& grid, const SamplerOp
         const double from = std::log(noise_ratio(at)), span = std::log(noise_ratio(next)) - from;
         for (int64_t j = 1; j < order; ++j) {
           double C = 0;  // the coefficients add up to r' - r, so that of e is known from the others
-          for (const Node& node : nodes) {
+          for (const QuadratureNode& node : nodes) {
             const double r = std::exp(from + span * (node.at + 1) / 2);
             C += node.weight * span / 2 * r *
                  lagrange(points, j, variable(level_at(r)));  // DEIS Sec. 3

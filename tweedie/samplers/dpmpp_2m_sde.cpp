@@ -18,6 +18,7 @@ Tensor dpmpp_2m_sde(const Denoiser& denoise, Tensor x, const Grid& grid,
                 history.add({at, denoise(x, at).x0, {}});
                 const Tensor& x0 = history[0].x0;
                 const double h = log_snr_step("dpmpp_2m_sde", at, next);
+                if (h == 0) return Step{x, x0};
                 const double gain = -std::expm1(-2 * h),
                              shrink = next.sigma / at.sigma * std::exp(-h);
                 const Tensor z = noise.draw().to(x.options());

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "tweedie/core/beside.h"
+
 namespace tweedie {
 
 Tensor ddim_invert(const Denoiser& denoise, Tensor x0, const std::vector<Level>& levels,
@@ -30,8 +32,6 @@ Tensor ddim_invert(const Denoiser& denoise, Tensor x0, const std::vector<Level>&
 }
 
 Tensor slerp(const Tensor& a, const Tensor& b, double c) {
-  std::vector<int64_t> shape(a.dim(), 1);
-  shape[0] = a.size(0);
   const Tensor u = a.flatten(1).to(at::kDouble), v = b.flatten(1).to(at::kDouble);
   const Tensor cosine = (u * v).sum(1) / (u.norm(2, 1) * v.norm(2, 1)).clamp_min(1e-300);
   const Tensor angle = cosine.clamp(-1, 1).acos(), sine = angle.sin();
@@ -40,7 +40,7 @@ Tensor slerp(const Tensor& a, const Tensor& b, double c) {
   const Tensor of_a =
       at::where(parallel, at::full_like(sine, 1 - c), ((1 - c) * angle).sin() / safe);
   const Tensor of_b = at::where(parallel, at::full_like(sine, c), (c * angle).sin() / safe);
-  const auto factor = [&](const Tensor& weight) { return weight.to(a.scalar_type()).view(shape); };
+  const auto factor = [&](const Tensor& weight) { return beside(weight.to(a.scalar_type()), a); };
   return factor(of_a) * a + factor(of_b) * b;  // DDIM Sec. 5.3
 }
 

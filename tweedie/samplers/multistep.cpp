@@ -31,7 +31,7 @@ double lambda(const Level& at) { return std::log(at.alpha / at.sigma); }
 
 double log_snr_step(const char* sampler, const Level& at, const Level& next) {
   const double h = lambda(next) - lambda(at);
-  if (!(h > 0))
+  if (!(h >= 0))
     fail("[{}] sigma/alpha must fall from level to level: {} follows {}", sampler,
          noise_ratio(next), noise_ratio(at));
   return h;
@@ -60,6 +60,7 @@ Tensor dpmpp_step(const char* sampler, const Tensor& x, const History& history, 
                   int64_t order, const SamplerOptions& options) {
   const Evaluation& e = history[0];
   const double h = log_snr_step(sampler, e.at, next), a = next.alpha;
+  if (h == 0) return x;
   const double phi1 = std::expm1(-h), phi2 = -psi(1, -h), phi3 = psi(2, -h);
   const Tensor base = (next.sigma / e.at.sigma) * x - (a * phi1) * e.x0;  // DPM++ Prop. 4.1
   if (order == 1) return base;
@@ -72,6 +73,21 @@ Tensor dpmpp_step(const char* sampler, const Tensor& x, const History& history, 
   const double twice = options.diffusers() ? 1 : 2;  // the second derivative, or half of it
   const Tensor slope = d0 + (q1 / (q1 + q2)) * (d0 - d1), bend = twice / (q1 + q2) * (d0 - d1);
   return base + a * phi2 * slope - a * phi3 * bend;  // DPM++ Prop. 4.1
+}
+
+std::vector<double> unipc_weights(const std::vector<double>& distances, double g, double B) {
+  const int64_t n = static_cast<int64_t>(distances.size());
+  if (n < 2) return std::vector<double>(n, 0.5);  // what the authors take for one unknown
+  const Tensor R = at::empty({n, n}, at::kDouble), b = at::empty({n}, at::kDouble);
+  double factorial = 1;
+  for (int64_t l = 0; l < n; ++l) {
+    factorial *= static_cast<double>(l + 1);
+    b.data_ptr<double>()[l] = factorial * psi(static_cast<int>(l + 1), g) / B;  // UniPC Sec. 3
+    for (int64_t j = 0; j < n; ++j)
+      R.data_ptr<double>()[l * n + j] = std::pow(distances[j], static_cast<double>(l));
+  }
+  const Tensor rho = at::linalg_solve(R, b);  // UniPC Sec. 3
+  return {rho.data_ptr<double>(), rho.data_ptr<double>() + n};
 }
 
 Tensor adams_bashforth(const std::vector<Tensor>& e, int64_t order) {

@@ -31,7 +31,8 @@ int64_t order_of_step(const History& history, const Grid& grid, int64_t i,
 
 /// ln(alpha/sigma), half the log-SNR; infinite at the data.
 double lambda(const Level& at);
-/// lambda's increase from `at` to `next`. Throws Error (user) unless it is above 0.
+/// lambda's increase from `at` to `next`; 0 where a list ends at its last level once more (a
+/// folder's final_sigmas_type sigma_min). Throws Error (user) if it falls.
 double log_snr_step(const char* sampler, const Level& at, const Level& next);
 
 /// psi_j(g) = sum_{m >= 1} g^m/(m+j)!: expm1(g)/g - 1 for j = 1, psi_{j-1}(g)/g - 1/j! beyond.
@@ -44,6 +45,10 @@ void require_dpmpp_type(const char* sampler, const SamplerOptions& options);
 /// estimates, from history[0].at to `next` (DPM++ Prop. 4.1).
 Tensor dpmpp_step(const char* sampler, const Tensor& x, const History& history, const Level& next,
                   int64_t order, const SamplerOptions& options);
+
+/// UniPC's rho_j of the differences to entries at these distances (in h): R rho = b, 1/2 for one;
+/// g = -h, B = g (bh1) or expm1(g) (bh2).
+std::vector<double> unipc_weights(const std::vector<double>& distances, double g, double B);
 
 /// Adams-Bashforth of the last `order` noises, 1..4, for equal steps (PNDM Sec. 3).
 Tensor adams_bashforth(const std::vector<Tensor>& newest_first, int64_t order);

@@ -45,17 +45,15 @@ const SamplerInfo& find_sampler(const std::string& name) {
   fail_unknown("sampler", name, sampler_names());
 }
 
-std::string advice(const std::string& sampler, const std::vector<Level>& levels,
+std::string advice(const std::string& sampler, int64_t steps, int64_t T,
                    const SamplerOptions& options) {
-  bool strided = false;
-  for (size_t i = 0; i + 1 < levels.size(); ++i) strided |= levels[i].t - levels[i + 1].t > 1;
   const bool large =
       options.variance_type == "fixed_large" || options.variance_type == "fixed_large_log";
-  if (sampler == "ddpm" && large && strided)
+  if (sampler == "ddpm" && large && steps < T)
     return fmt::format(
         "ddpm with {} over {} steps adds too much noise: it is meant for the full "
         "chain; fixed_small or ddim suit fewer steps",
-        options.variance_type, levels.size() - 1);
+        options.variance_type, steps);
   return "";
 }
 

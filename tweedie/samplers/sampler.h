@@ -99,8 +99,9 @@ struct SamplerCost {
 /// Counted, by running the sampler on one pixel.
 SamplerCost cost_of(const SamplerInfo& sampler, const Grid& grid, const SamplerOptions& options);
 
-/// One line on what is unwise about running this sampler along these levels; "" if nothing is.
-std::string advice(const std::string& sampler, const std::vector<Level>& levels,
+/// One line on what is unwise about running this sampler in so many of a process's T steps; "" if
+/// nothing is.
+std::string advice(const std::string& sampler, int64_t steps, int64_t T,
                    const SamplerOptions& options);
 
 /// Throws Error unless x is finite, naming the sampler and the step (1, 2, ...) that went to it.

@@ -16,6 +16,7 @@ Tensor unipc_step(const Tensor& x, const History& history, const Level& next, in
                   bool bh1, const Tensor& ahead = {}) {
   const Evaluation& e = history[0];
   const double h = log_snr_step("unipc", e.at, next), g = -h;
+  if (h == 0) return x;
   const double B = bh1 ? g : std::expm1(g);
   const Tensor base = (next.sigma / e.at.sigma) * x - next.alpha * std::expm1(g) * e.x0;
 
@@ -29,22 +30,10 @@ Tensor unipc_step(const Tensor& x, const History& history, const Level& next, in
     distances.push_back(1);
     slopes.push_back(ahead - e.x0);
   }
-  const int64_t n = static_cast<int64_t>(slopes.size());
-  if (n == 0) return base;
-  Tensor rho = at::full({1}, 0.5, at::kDouble);  // what the authors take for one unknown
-  if (n > 1) {
-    Tensor R = at::empty({n, n}, at::kDouble), b = at::empty({n}, at::kDouble);
-    double factorial = 1;
-    for (int64_t l = 0; l < n; ++l) {
-      factorial *= static_cast<double>(l + 1);
-      b.data_ptr<double>()[l] = factorial * psi(static_cast<int>(l + 1), g) / B;  // UniPC Sec. 3
-      for (int64_t j = 0; j < n; ++j)
-        R.data_ptr<double>()[l * n + j] = std::pow(distances[j], static_cast<double>(l));
-    }
-    rho = at::linalg_solve(R, b);  // UniPC Sec. 3
-  }
-  Tensor sum = rho.data_ptr<double>()[0] * slopes[0];
-  for (int64_t j = 1; j < n; ++j) sum = sum + rho.data_ptr<double>()[j] * slopes[j];
+  if (slopes.empty()) return base;
+  const std::vector<double> rho = unipc_weights(distances, g, B);
+  Tensor sum = rho[0] * slopes[0];
+  for (size_t j = 1; j < slopes.size(); ++j) sum = sum + rho[j] * slopes[j];
   return base - next.alpha * B * sum;  // UniPC Alg. 1, 2
 }
 

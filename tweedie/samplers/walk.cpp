@@ -3,14 +3,27 @@
 #include <ATen/ATen.h>
 
 namespace tweedie {
+namespace {
+
+// What goes wrong in a step says in which.
+template <class Take>
+Step named(const char* sampler, int64_t step, const Take& take) {
+  try {
+    return take();
+  } catch (const Error& e) {
+    throw Error(e.kind(), fmt::format("[{}] step {}: {}", sampler, step, e.what()));
+  }
+}
+
+}  // namespace
 
 Tensor walk(const char* sampler, Tensor x, const Grid& grid, const StepFn& on_step,
             const TakeStep& step) {
   const int64_t total = grid.steps();
   for (int64_t i = 0; i < total; ++i) {
     const Level at = grid.levels[i];
-    Step taken = step(x, i, at, grid.landing(i));
-    x = std::move(taken.x);
+    const Step taken = named(sampler, i + 1, [&] { return step(x, i, at, grid.landing(i)); });
+    x = taken.x;
     require_finite(x, sampler, i + 1, at);
     if (on_step) on_step(i + 1, total, x, taken.x0);
   }
