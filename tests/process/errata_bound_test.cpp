@@ -1,10 +1,14 @@
-// The proofs of docs/errata.md: variational bound and guidance.
+// The proofs of docs/errata.md: variational bound and guidance. Those of the bound end with the
+// library's own number.
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <utility>
+#include <vector>
 
 #include "tests/support/verdict.h"
 #include "tweedie/core/rng.h"
+#include "tweedie/process/bound.h"
 #include "tweedie/process/posterior.h"
 
 namespace tweedie {
@@ -56,6 +60,40 @@ Bound exact_bound(const Schedule& s, double prior) {
   return bound;
 }
 
+// The library's bound along a schedule, p(x_0|x_1) a density and each variance the network's.
+VariationalBound library_bound(const Schedule& s) {
+  std::vector<Level> levels;
+  for (int64_t k = s.size() - 1; k >= -1; --k) levels.push_back(s.level(k));
+  return {levels, "learned", Decoder::kContinuous};
+}
+
+Tensor number(double x) { return at::full({1, 1}, x, at::kDouble); }
+
+// What the exact model of these data says at x_k: E[x_0|x_k], and the log variance of its step.
+Estimate exact_belief(const Schedule& s, int64_t k, double x) {
+  const double before = k > 0 ? marginal(s, k - 1) : kData;
+  const double variance = s.beta(k) * before / marginal(s, k);
+  const double x0 = s.level(k).alpha * kData / marginal(s, k) * x;
+  return {number(x0), {}, number(std::log(variance))};
+}
+
+// Its total in nats. All terms are quadratic in x_0 and eps, which at plus and minus one standard
+// deviation have the mean of all.
+double library_total(const Schedule& s) {
+  const VariationalBound bound = library_bound(s);
+  double bits = 0;
+  for (const double x0 : {-std::sqrt(kData), std::sqrt(kData)}) {
+    bits += bound.prior(number(x0)).item<double>() / 2;
+    for (const double eps : {-1., 1.})
+      for (int64_t k = 0; k < s.size(); ++k) {
+        const Level at = s.level(k);
+        const Estimate e = exact_belief(s, k, at.alpha * x0 + at.sigma * eps);
+        bits += bound.term(e, number(x0), at::full({1}, k, at::kLong)).item<double>() / 4;
+      }
+  }
+  return bits * std::numbers::ln2;
+}
+
 // Two classes, N(-1/2, 1/25) and N(1/2, 1/25), and their densities at a level.
 struct Classes {
   Level at;
@@ -93,10 +131,12 @@ TEST(Errata, TheBoundIsASumOfLogarithms) {  // DDPM Eq. 3
   // With the exact reverse every draw of the sum is -ln q(x_0) itself.
   const Schedule s = linear(10, 0.01, 0.4);
   Rng rng(1);
+  const VariationalBound bound = library_bound(s);
   for (int draw = 0; draw < 20; ++draw) {
     double x = std::sqrt(kData) * rng.normal();
     const double truth = -log_normal(x, 0, kData);
     double right = 0, wrong = 0;
+    std::vector<double> way = {x};
     for (int64_t k = 0; k < s.size(); ++k) {
       const double beta = s.beta(k), before = k ? marginal(s, k - 1) : kData;
       const double ratio = before / marginal(s, k);
@@ -105,9 +145,25 @@ TEST(Errata, TheBoundIsASumOfLogarithms) {  // DDPM Eq. 3
       const double p = log_normal(x, std::sqrt(1 - beta) * ratio * next, beta * ratio);
       right += q - p, wrong += std::exp(q - p);
       x = next;
+      way.push_back(x);
     }
     const double prior = -log_normal(x, 0, marginal(s, s.size() - 1));
     expect_verdict(truth, prior + right, prior + wrong, 1e-9, 0.5);
+    // The same sum as the library's terms by one draw have it, z leading along the way.
+    const Level last = s.level(s.size() - 1);
+    double bits = bound.term(exact_belief(s, 0, way[1]), number(way[0]), at::zeros({1}, at::kLong))
+                      .item<double>();
+    for (int64_t k = 1; k < s.size(); ++k) {
+      const Posterior q = posterior(s.level(k), s.level(k - 1));
+      const double z = (way[k] - q.c0 * way[0] - q.c1 * way[k + 1]) / std::sqrt(q.variance);
+      bits += bound
+                  .monte_carlo_term(exact_belief(s, k, way[k + 1]), number(way[0]),
+                                    at::full({1}, k, at::kLong), number(z))
+                  .item<double>();
+    }
+    const double found =
+        prior + log_normal(x, last.alpha * way[0], square(last.sigma)) + bits * std::numbers::ln2;
+    EXPECT_NEAR(found, truth, 1e-9);
   }
 }
 
@@ -117,6 +173,7 @@ TEST(Errata, TheBoundHasAPriorAndADecoderBesideTheDivergences) {  // DDPM Eq. 5
   expect_verdict(entropy(kData), bound.prior + bound.middle + bound.decoder, bound.middle, 1e-9, 1);
   // The divergence that would stand for the decoder: q(x_0 | x_1, x_0) is a point.
   EXPECT_TRUE(std::isinf(std::log(0.01 / posterior(s.level(0), Level{}).variance)));
+  EXPECT_NEAR(library_total(s), entropy(kData), 1e-9);
 }
 
 TEST(Errata, WithoutThePriorTermItIsNoBound) {  // DDPM Eq. 5
@@ -125,6 +182,7 @@ TEST(Errata, WithoutThePriorTermItIsNoBound) {  // DDPM Eq. 5
   const double truth = entropy(kData);
   EXPECT_GT(bound.prior + bound.middle + bound.decoder, truth);
   EXPECT_LT(bound.middle + bound.decoder, truth - 0.06);
+  EXPECT_NEAR(library_total(s), bound.prior + bound.middle + bound.decoder, 1e-9);
 }
 
 TEST(Errata, TheTermsOfTheBoundAreAveragesOverData) {  // DDPM Eq. 5
@@ -142,6 +200,8 @@ TEST(Errata, TheTermsOfTheBoundAreAveragesOverData) {  // DDPM Eq. 5
   const double closed = (abar * (1 - 1) - std::log1p(-abar)) / 2 / std::numbers::ln2;
   expect_verdict(truth, closed, divergence(0), 1e-10, 2e-5);
   EXPECT_NEAR(divergence(1), 2.91129454203079e-5, 1e-10);
+  for (const double x0 : {0., 1.})
+    EXPECT_NEAR(library_bound(s).prior(number(x0)).item<double>(), divergence(x0), 1e-10);
 }
 
 TEST(Errata, TheSimpleLossIsAnAverageOverT) {  // DDPM Eq. 14

@@ -1,10 +1,13 @@
 // The proofs of docs/errata.md: information theory, the models that diffusion is compared with, and
-// metrics. Nothing here needs the library.
+// metrics. What the library has of it, of Gaussians, ends its proof.
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <vector>
 
 #include "tests/support/verdict.h"
+#include "tweedie/process/gaussian.h"
+#include "tweedie/process/mixture.h"
 
 namespace tweedie {
 namespace {
@@ -31,6 +34,10 @@ double entropy(const Shares& p) {  // nats
 
 double divergence(const Shares& p, const Shares& q) {  // nats
   return sum_over(p, [&](size_t i) { return p[i] * std::log(p[i] / q[i]); });
+}
+
+Gaussian gaussian(double mean, double variance) {
+  return {at::full({1, 1}, mean, at::kDouble), at::full({1, 1}, std::log(variance), at::kDouble)};
 }
 
 double sigmoid(double x) { return 1 / (1 + std::exp(-x)); }
@@ -63,6 +70,12 @@ TEST(Errata, BayesRuleDividesByTheEvidence) {
   const double p_a = joint[0][0] + joint[0][1], p_b = joint[0][1] + joint[1][1];
   const double b_given_a = joint[0][1] / p_a, a_given_b = joint[0][1] / p_b;
   expect_verdict(a_given_b, p_a * b_given_a / p_b, p_a * b_given_a * p_b, 1e-15, 0.1);
+  // Of z ~ N(0.2, 1) once y = 0.7 z + noise of variance 1/4 is seen to be 0.9.
+  const auto both = [](double z) { return normal(0.9, 0.7 * z, 0.25) * normal(z, 0.2, 1); };
+  const testing::Moments given = testing::moments(both, -9, 9);
+  const Gaussian found = posterior(gaussian(0.2, 1), at::full({1, 1}, 0.9, at::kDouble), 0.7, 0.25);
+  EXPECT_NEAR(found.mean.item<double>(), given.mean, 1e-10);
+  EXPECT_NEAR(found.log_variance.item<double>(), std::log(given.variance), 1e-10);
 }
 
 TEST(Errata, EntropyHasAMinusSign) {
@@ -71,6 +84,8 @@ TEST(Errata, EntropyHasAMinusSign) {
   const double length = 0.5 * 1 + 0.25 * 2 + 0.25 * 2;
   const double sum = sum_over(p, [&](size_t i) { return p[i] * std::log2(p[i]); });
   expect_verdict(length, -sum, sum, 1e-15, 2);
+  const auto term = [](double x) { return -normal(x, 0.3, 0.04) * log_normal(x, 0.3, 0.04); };
+  EXPECT_NEAR(entropy(gaussian(0.3, 0.04)).item<double>(), integral(term, -3, 3), 1e-10);
 }
 
 TEST(Errata, BothLogarithmsOfADivergenceHaveOneBase) {
@@ -82,11 +97,18 @@ TEST(Errata, BothLogarithmsOfADivergenceHaveOneBase) {
   };
   expect_verdict(extra, divergence(p, q) / std::numbers::ln2, mixed(p, q), 1e-15, 0.4);
   expect_verdict(0, divergence(p, p), mixed(p, p), 1e-15, 0.4);
+  const auto term = [](double x) {
+    return normal(x, 0.3, 0.04) * (log_normal(x, 0.3, 0.04) - log_normal(x, -0.1, 0.5));
+  };
+  const Tensor nats = kl_divergence(gaussian(0.3, 0.04), gaussian(-0.1, 0.5));
+  EXPECT_NEAR(nats.item<double>(), integral(term, -3, 3), 1e-10);
 }
 
 TEST(Errata, NatsAreDividedByLnTwo) {
   const Shares p = {0.5, 0.25, 0.25};
   expect_verdict(1.5, entropy(p) / std::numbers::ln2, entropy(p), 1e-15, 0.4);  // bits of the code
+  const Tensor nats = at::full({1, 3}, entropy(p), at::kDouble);  // of each of three dimensions
+  EXPECT_NEAR(bits_per_dim(nats).item<double>(), 1.5, 1e-14);
 }
 
 TEST(Errata, TheEvidenceIsAnIntegralOverTheLatent) {
@@ -94,6 +116,9 @@ TEST(Errata, TheEvidenceIsAnIntegralOverTheLatent) {
   const double x = 0.8, z = 0.6;
   const auto joint = [&](double u) { return normal(x, u, 0.25) * normal(u, 0, 1); };
   expect_verdict(normal(x, 0, 1.25), integral(joint, -9, 9), z * joint(z), 1e-12, 0.1);
+  const GaussianMixture latent{{1}, at::zeros({1, 1}, at::kDouble), {1}};
+  const Tensor found = mixture_log_density(latent, at::full({1, 1}, x, at::kDouble), {1, 0.5});
+  EXPECT_NEAR(std::exp(found.item<double>()), integral(joint, -9, 9), 1e-12);
 }
 
 TEST(Errata, TheOptimalDiscriminatorIsAtOneHalfInBalance) {  // GAN Prop. 1 and Thm. 1
@@ -133,6 +158,10 @@ TEST(Errata, TheEncoderGivesALogVarianceAndThePriorIsStandard) {  // VAE App. B
   const double deviation = std::exp(log_variance / 2);
   expect_verdict(kl(0, 1), formula(log_variance), formula(deviation), 1e-10, 0.05);
   EXPECT_GT(std::abs(kl(1, 2) - formula(log_variance)), 0.1);  // "a normal" is not enough
+  const Gaussian code = gaussian(mean, std::exp(log_variance));
+  EXPECT_NEAR(kl_divergence(code, gaussian(0, 1)).item<double>(), kl(0, 1), 1e-10);
+  const Tensor z = draw(code, at::full({1, 1}, -1.3, at::kDouble));
+  EXPECT_NEAR(z.item<double>(), mean - 1.3 * std::exp(log_variance / 2), 1e-14);
 }
 
 TEST(Errata, ALatentLossOfZeroLeavesNothingInTheCode) {  // VAE Eq. 3

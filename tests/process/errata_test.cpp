@@ -1,4 +1,6 @@
-// The proofs of docs/errata.md: forward process, posterior, variances and scores.
+// The proofs of docs/errata.md: forward process, posterior, variances and scores. Each ends with
+// the library's own number where it has one.
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -6,7 +8,11 @@
 
 #include "tests/support/verdict.h"
 #include "tweedie/core/rng.h"
+#include "tweedie/process/bound.h"
+#include "tweedie/process/gaussian.h"
+#include "tweedie/process/mixture.h"
 #include "tweedie/process/posterior.h"
+#include "tweedie/process/process.h"
 
 namespace tweedie {
 namespace {
@@ -44,6 +50,14 @@ Moments bayes(const Schedule& s, int64_t k, double x0, double x) {
       -8, 8);
 }
 
+Tensor number(double x) { return at::full({1, 1}, x, at::kDouble); }
+
+// E[eps|x_t] of data -1 and 1/2, half each, as the library has it.
+double believed_eps(double x, const Level& at) {
+  const Tensor points = at::tensor({-1., 0.5}, at::kDouble).view({2, 1});
+  return mixture_denoiser({{1, 1}, points, {0, 0}})(number(x), at).eps.item<double>();
+}
+
 double variance_of(const std::vector<double>& x) {
   double sum = 0, squares = 0;
   for (const double v : x) sum += v, squares += v * v;
@@ -68,6 +82,9 @@ TEST(Errata, AWalkThatDoesNotShrinkNeverReachesTheStandardNormal) {  // DDPM Eq.
   const double standard_error = std::sqrt(2.0 / n);
   expect_verdict(1, variance_of(shrinking), variance_of(plain), 4 * standard_error, 90);
   EXPECT_NEAR(variance_of(plain), 0.25 + 100, 4 * 100 * standard_error);
+  const Level end = s.level(99);
+  EXPECT_NEAR(square(end.alpha) * 0.25 + square(end.sigma), variance_of(shrinking),
+              4 * standard_error);
 }
 
 TEST(Errata, NoiseIsMultipliedByAStandardDeviation) {  // DDPM Eq. 2
@@ -80,6 +97,8 @@ TEST(Errata, NoiseIsMultipliedByAStandardDeviation) {  // DDPM Eq. 2
     wrong = (1 - beta) * wrong + square(beta);
   }
   expect_verdict(1, right, wrong, 1e-12, 0.9);
+  const Level at = s.level(999), before = s.level(998);
+  EXPECT_NEAR(square(at.alpha / before.alpha) + step_variance(at, before), 1, 1e-12);
 }
 
 TEST(Errata, TheLastStepLeavesAHundredThousandthOfABit) {  // DDPM Sec. 4
@@ -96,12 +115,16 @@ TEST(Errata, TheLastStepLeavesAHundredThousandthOfABit) {  // DDPM Sec. 4
   const double wrong_abar = product(linear(1000, 1e-4, 0.2), 999);
   expect_verdict(1e-5, right, prior_bits(wrong_abar), 5e-6, 9e-6);
   EXPECT_NEAR(std::log10(wrong_abar), -46.7, 0.1);
+  const VariationalBound bound(Process{ProcessOptions{}}.levels(1000), "fixed_small");
+  EXPECT_NEAR(bound.prior(number(0.5)).item<double>(), right, 1e-10);
 }
 
 TEST(Errata, TheEndIsNoiseWhereAbarVanishesNotWhereTIsLarge) {
   EXPECT_NEAR(product(linear(100), 99), 0.364, 5e-4);                  // unscaled
   EXPECT_NEAR(product(linear(100, 1e-3, 0.2), 99), 2.039e-5, 1e-8);    // scaled by 1000/T
   EXPECT_NEAR(product(linear(10000, 1e-5, 1e-5), 9999), 0.905, 5e-4);  // many steps, little noise
+  for (const Schedule& s : {linear(100), linear(100, 1e-3, 0.2), linear(10000, 1e-5, 1e-5)})
+    EXPECT_NEAR(s.alpha_cumprod(s.size() - 1) / product(s, s.size() - 1), 1, 1e-11);
 }
 
 TEST(Errata, VariancesAddForIndependentNoisesAlone) {  // DDPM Eq. 4
@@ -116,6 +139,8 @@ TEST(Errata, VariancesAddForIndependentNoisesAlone) {  // DDPM Eq. 4
   }
   expect_verdict(a * a + b * b, variance_of(independent), variance_of(same), 4 * std::sqrt(2.0 / n),
                  0.9);
+  // Two steps of the chain: what is left of the first noise beside the second.
+  EXPECT_NEAR(square(Schedule({0.1, 0.64}).level(1).sigma), (1 - 0.64) * 0.1 + 0.64, 1e-14);
 }
 
 TEST(Errata, TheMeanOfAStepIsWhereTheChainWas) {  // DDPM Eq. 2
@@ -130,6 +155,8 @@ TEST(Errata, TheMeanOfAStepIsWhereTheChainWas) {  // DDPM Eq. 2
   }
   const double slope = xy / xx;  // of E[x_t | x_{t-1}]
   expect_verdict(slope, std::sqrt(1 - beta), 0, 4 * std::sqrt(beta / n), 0.5);
+  const Schedule s({0.1, beta});
+  EXPECT_NEAR(s.level(1).alpha / s.level(0).alpha, std::sqrt(1 - beta), 1e-14);
 }
 
 TEST(Errata, TheNoiseOfTheJumpIsNotTheNoiseOfTheStep) {  // DDPM Eq. 4
@@ -148,6 +175,8 @@ TEST(Errata, TheNoiseOfTheJumpIsNotTheNoiseOfTheStep) {  // DDPM Eq. 4
     correlation += eps * z / n;
   }
   expect_verdict(correlation, std::sqrt(0.4 / (1 - abar)), 1, 4 / std::sqrt(n), 0.2);
+  const Level jump = Schedule(betas).level(3);
+  EXPECT_NEAR(std::sqrt(0.4) / jump.sigma, std::sqrt(0.4 / (1 - abar)), 1e-14);
 }
 
 TEST(Errata, SmallStepsMakeTheReverseGaussianTheForwardIsSoByChoice) {  // SD15 Sec. 2.2
@@ -235,6 +264,10 @@ TEST(Errata, PosteriorMeanFromEpsIsDividedByTheRootOfAlpha) {  // DDPM Eq. 11
   const double x = s.level(k).alpha * x0 + sigma * eps;
   const double brackets = x - beta / sigma * eps;
   expect_verdict(bayes(s, k, x0, x).mean, brackets / std::sqrt(1 - beta), brackets, 1e-9, 1e-3);
+  const Process process{ProcessOptions{}};
+  const Posterior q = posterior(s.level(k), s.level(k - 1));
+  const Tensor believed = process.estimate(number(eps), number(x), s.level(k)).x0;
+  EXPECT_NEAR(q.c0 * believed.item<double>() + q.c1 * x, bayes(s, k, x0, x).mean, 1e-9);
 }
 
 TEST(Errata, PosteriorVarianceIsFarFromBetaNearTheData) {  // DDPM Eq. 7
@@ -244,6 +277,7 @@ TEST(Errata, PosteriorVarianceIsFarFromBetaNearTheData) {  // DDPM Eq. 7
   expect_verdict(truth, right, s.beta(1), 1e-12, 6e-5);
   EXPECT_NEAR(right / s.beta(1), 0.4547, 1e-4);
   EXPECT_EQ(posterior(s.level(0), Level{}).variance, 0);  // and nothing is left at the last step
+  EXPECT_NEAR(posterior(s.level(1), s.level(0)).variance, truth, 1e-12);
 }
 
 TEST(Errata, TheExactReverseVarianceLiesBetweenBetaTildeAndBeta) {  // DDPM Sec. 3.2
@@ -264,6 +298,7 @@ TEST(Errata, TheExactReverseVarianceLiesBetweenBetaTildeAndBeta) {  // DDPM Sec.
   expect_verdict(reverse(0), tilde, beta, 1e-12, 6e-5);  // one point
   EXPECT_GT(reverse(1e-4), tilde + 1e-5);                // in between
   EXPECT_LT(reverse(1e-4), beta - 1e-5);
+  EXPECT_NEAR(step_variance(s.level(k), s.level(k - 1)), reverse(1), 1e-12);
 }
 
 TEST(Errata, AncestralNoiseIsMultipliedByAStandardDeviation) {  // DDPM Alg. 2
@@ -296,6 +331,10 @@ TEST(Errata, ANormalInDDimensionsHasTheRootToTheD) {
   const double pi = std::numbers::pi;
   expect_verdict(1, mass(1 / (2 * pi * variance)), mass(1 / std::sqrt(2 * pi * variance)), 1e-9,
                  0.2);
+  const Tensor point = at::tensor({0.3, -0.2}, at::kDouble);
+  const Gaussian both{at::zeros({2}, at::kDouble), at::full({2}, std::log(variance), at::kDouble)};
+  const double density = std::exp(-(0.09 + 0.04) / (2 * variance)) / (2 * pi * variance);
+  EXPECT_NEAR(log_density(both, point).sum().item<double>(), std::log(density), 1e-12);
 }
 
 TEST(Errata, TheScoreIsAnAverageOverAllNoisesThatLeadHere) {  // SDE Sec. 2.1
@@ -309,6 +348,7 @@ TEST(Errata, TheScoreIsAnAverageOverAllNoisesThatLeadHere) {  // SDE Sec. 2.1
   const double share = from(-1, x) / (from(-1, x) + from(0.5, x));
   const double mean_eps = share * eps(-1) + (1 - share) * eps(0.5);
   expect_verdict(truth, -mean_eps / at.sigma, -eps(-1) / at.sigma, 1e-9, 0.1);
+  EXPECT_NEAR(-believed_eps(x, at) / at.sigma, truth, 1e-9);
 }
 
 TEST(Errata, TheBestPredictionOfNoiseIsItsMean) {  // DDPM Eq. 14
@@ -324,6 +364,7 @@ TEST(Errata, TheBestPredictionOfNoiseIsItsMean) {  // DDPM Eq. 14
   }
   const double mean = (w_low * low + w_high * high) / (w_low + w_high);
   expect_verdict(best, mean, w_low > w_high ? low : high, 1e-4, 0.1);  // not the likeliest noise
+  EXPECT_NEAR(believed_eps(x, at), mean, 1e-12);
 }
 
 }  // namespace tweedie

@@ -93,6 +93,21 @@ TEST(Errata, TheThirdOrderMultistepTermHasAFactorTwo) {  // DPM++ Sec. 4
     return -phi1 * x0(l0) + phi2 * slope - phi3 * factor * bend;
   };
   expect_verdict(truth, step(2), step(1), 1e-12, 0.01);
+  // dpmpp_3m itself, from x = 0 with these three estimates; by diffusers' rules without the factor.
+  const auto level = [](double lambda) {
+    const double alpha = 1 / std::sqrt(1 + std::exp(-2 * lambda));
+    return Level{alpha, alpha * std::exp(-lambda), -1};
+  };
+  const Denoiser quadratic = [&](const Tensor& x, const Level& at) {
+    return Estimate{at::full_like(x, x0(std::log(at.alpha / at.sigma))), {}, {}};
+  };
+  for (const auto& [rules, expected] : {std::pair("paper", truth), {"diffusers", step(1)}}) {
+    SamplerOptions options{.lower_order_final = false, .rules = rules};
+    options.history = {{level(l1), scalar(x0(l1)), {}}, {level(l2), scalar(x0(l2)), {}}};
+    CountedOnes none({1, 1, 1, 1});
+    const Tensor found = dpmpp_3m(quadratic, scalar(0), {level(l0), level(next)}, options, none);
+    EXPECT_NEAR(found.item<double>() / level(next).alpha, expected, 1e-12) << rules;
+  }
 }
 
 }  // namespace tweedie
