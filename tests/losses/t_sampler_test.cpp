@@ -152,4 +152,15 @@ TEST(TimestepSampler, RefusesMomentsThatItDoesNotHeed) {
                                 "log_normal"));
 }
 
+TEST(TimestepSampler, LogNormalNeedsSignalAtEveryStep) {
+  ProcessOptions flow, zero;
+  flow.path = "flow";
+  zero.rescale_betas_zero_snr = true;
+  for (const ProcessOptions& o : {flow, zero})
+    EXPECT_NE(testing::message_of([&] {
+                TimestepSampler(drawing("log_normal"), make_schedule(o));
+              }).find("logit_normal"),
+              std::string::npos);
+}
+
 }  // namespace tweedie

@@ -173,4 +173,25 @@ TEST(Bpd, RefusesAndStops) {
                "interrupted"));
 }
 
+// Of one image there is nothing that the combs of others could even out; and of several, no seed
+// may claim to know what it does not.
+TEST(Bpd, TheEstimatorsErrorIsRightForFewImages) {
+  for (const int64_t images : {1, 8}) {
+    const auto data = std::make_shared<Flat>(images, -1);
+    double sum = 0, squares = 0, claimed = 0, least = 1e9;
+    const int runs = 150;
+    for (int seed = 0; seed < runs; ++seed) {
+      const Bpd found =
+          bpd(rough, 50, data, {.t_per_image = 4, .seed = static_cast<uint64_t>(seed)});
+      sum += found.total / runs, squares += found.total * found.total / runs;
+      claimed += found.estimator_stderr * found.estimator_stderr / runs;
+      least = std::min(least, found.estimator_stderr);
+    }
+    const double spread = std::sqrt((squares - sum * sum) * runs / (runs - 1));
+    EXPECT_LT(spread, 1.4 * std::sqrt(claimed)) << images;
+    if (images == 1) EXPECT_GT(spread, 0.7 * std::sqrt(claimed));
+    if (images == 8) EXPECT_GT(least, spread / 4);
+  }
+}
+
 }  // namespace tweedie

@@ -13,6 +13,7 @@
 #include "tweedie/io/safetensors.h"
 #include "tweedie/pipeline/evaluate.h"
 #include "tweedie/pipeline/generate.h"
+#include "tweedie/pipeline/invert.h"
 
 namespace tweedie {
 namespace fs = std::filesystem;
@@ -206,6 +207,47 @@ TEST(Training, RefusesWhatDoesNotFitTogetherAndWritesNothing) {
                        }),
                        "the process has 1000 timesteps"));
   EXPECT_TRUE(contains(fault([](Config& c) { c.train.images = 5; }), "train.images"));
+}
+
+TEST(Training, RecommendsTheSamplerOfItsConfig) {
+  const Scratch scratch;
+  Config config = tiny_config(2);
+  config.process.num_train_timesteps = 30;
+  EXPECT_THROW(apply_assignments(config, {"sample.sampler=dimm"}), Error);
+  apply_assignments(config, {"sample.sampler=ddpm"});
+  train(config, scratch / "all");
+  EXPECT_EQ(load_model(scratch / "all").card->sampler, "ddpm");
+  EXPECT_EQ(load_model(scratch / "all").card->steps, 30);
+  apply_assignments(config, {"sample.sampler=heun", "sample.steps=9"});
+  train(config, scratch / "few");
+  EXPECT_EQ(load_model(scratch / "few").card->sampler, "heun");
+  EXPECT_EQ(load_model(scratch / "few").card->steps, 9);
+}
+
+// The noise is that of the grid that draws from it again.
+TEST(Training, InvertsOnEveryPath) {
+  const Scratch scratch;
+  for (const char* path : {"edm", "flow"}) {
+    Config config = tiny_config(2);
+    config.process.path = path;
+    config.process.prediction_type = path == std::string("edm") ? "edm" : "flow_prediction";
+    config.process.clip_sample = false;
+    train(config, scratch / path);
+    Model model = load_model(scratch / path);
+    const Tensor images = at::linspace(-0.9, 0.9, 2 * 3 * 64).view({2, 3, 8, 8});
+    const Tensor noise =
+        invert(model, {.images = images, .steps = 20, .classes = {0, 1}, .iterations = 20});
+    std::vector<Tensor> drawn;
+    const GenerateRequest request{.n = 2,
+                                  .sampler = "ddim",
+                                  .steps = 20,
+                                  .classes = {0, 1},
+                                  .clip_sample = false,
+                                  .noise_init = noise};
+    generate(model, request, plan(model, request),
+             {.images = [&](int64_t, const Tensor& raw) { drawn.push_back(raw.clone()); }});
+    EXPECT_LT((at::cat(drawn) - images).abs().max().item<double>(), 1e-3) << path;
+  }
 }
 
 }  // namespace tweedie

@@ -375,4 +375,18 @@ TEST(Bound, RefusesWhatItCannotAnswer) {
   EXPECT_TRUE(contains(end, "ends at the data")) << end;
 }
 
+// KL(N(a x, s^2) || N(0, s^2)) = a^2 x^2 / (2 s^2): the sampler begins with noise of s.
+TEST(Bound, AStridedFlowBeginsWhereItsSamplerDoes) {
+  ProcessOptions options;
+  options.path = "flow", options.prediction_type = "flow_prediction", options.clip_sample = false;
+  const Process process(options);
+  const std::vector<Level> levels = process.levels(10, "leading");
+  const VariationalBound bound = bound_along(process, levels, Decoder::kDiscretised);
+  const Level first = levels.front();
+  ASSERT_GT(first.alpha, 0.05);
+  const Tensor x0 = at::full({1, 1, 2, 2}, 0.7, at::kDouble);
+  const double expected = std::pow(first.alpha * 0.7 / first.sigma, 2) / 2 / std::log(2.);
+  EXPECT_NEAR(bound.prior(x0).item<double>(), expected, 1e-12);
+}
+
 }  // namespace tweedie

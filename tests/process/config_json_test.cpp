@@ -144,4 +144,29 @@ TEST(SchedulerConfig, SpellsOutForDdimTheSchedulesItDoesNotKnow) {
   EXPECT_EQ(scheduler_json(o, "DDPMScheduler")["beta_schedule"], "sigmoid");
 }
 
+TEST(SchedulerConfig, HoldsTheBetasThatHaveNoNameInDiffusers) {
+  ProcessOptions steeper, capped, own;
+  steeper.beta_schedule = capped.beta_schedule = "squaredcos_cap_v2";
+  steeper.cosine_s = 0.02, capped.max_beta = 0.5;
+  own.beta_schedule = "sigmoid_abar";
+  for (const ProcessOptions& o : {steeper, capped, own})
+    for (const char* name : {"DDPMScheduler", "DDIMScheduler"}) {
+      const Json json = scheduler_json(o, name);
+      EXPECT_EQ(json["beta_schedule"], "linear");
+      EXPECT_FALSE(json.contains("cosine_s"));
+      EXPECT_EQ(make_betas(process_options_from_json(json)), make_betas(o)) << name;
+    }
+  ProcessOptions usual;
+  usual.beta_schedule = "squaredcos_cap_v2";
+  EXPECT_TRUE(scheduler_json(usual, "DDPMScheduler")["trained_betas"].is_null());
+}
+
+TEST(SchedulerConfig, SaysHowEdmsSigmasGrow) {
+  ProcessOptions ve;
+  ve.path = ve.prediction_type = "edm", ve.sigma_schedule = "exponential", ve.clip_sample = false;
+  const Json json = scheduler_json(ve, "EDMEulerScheduler");
+  EXPECT_EQ(json["sigma_schedule"], "exponential");
+  EXPECT_EQ(to_json(process_options_from_json(json)).dump(), to_json(ve).dump());
+}
+
 }  // namespace tweedie

@@ -142,7 +142,61 @@ TEST(Schedule, IsFoundByNameOrRefusedWithTheNames) {
   options.beta_schedule = "liner";
   EXPECT_EQ(message_of([&] { make_betas(options); }),
             "unknown beta_schedule 'liner'; did you mean linear? known: linear, scaled_linear, "
-            "squaredcos_cap_v2, sigmoid, laplace, learned");
+            "squaredcos_cap_v2, sigmoid, sigmoid_abar, laplace, learned");
+}
+
+// IDDPM Eq. 17
+TEST(Schedule, TheCosinesOffsetAndItsLargestBetaAreOptions) {
+  ProcessOptions options;
+  options.beta_schedule = "squaredcos_cap_v2";
+  options.num_train_timesteps = 50;
+  options.cosine_s = 0.03, options.max_beta = 0.4;
+  const std::vector<double> betas = make_betas(options);
+  const auto f = [](double t) {
+    return std::pow(std::cos((t / 50 + 0.03) / 1.03 * 1.5707963267948966), 2);
+  };
+  for (int t = 1; t <= 50; ++t)
+    EXPECT_NEAR(betas[t - 1], std::min(1 - f(t) / f(t - 1), 0.4), 1e-12) << t;
+  EXPECT_EQ(betas.back(), 0.4);
+}
+
+TEST(Schedule, SigmoidAbarEndsWhereFortyDigitsHaveIt) {
+  const Schedule s = make("sigmoid_abar");
+  expect_near_relative(s.alpha_cumprod(999), 3.00279799749186e-7);
+  expect_near_relative(s.alpha_cumprod(499), 0.5);
+}
+
+// SDE App. C
+TEST(Schedule, VesSigmasAreGeometric) {
+  ProcessOptions options;
+  options.path = "edm", options.sigma_schedule = "exponential";
+  options.sigma_min = 0.01, options.sigma_max = 50, options.num_train_timesteps = 100;
+  const Schedule s = make_schedule(options);
+  for (int k = 0; k < 100; ++k) {
+    EXPECT_EQ(s.level(k).alpha, 1);
+    expect_near_relative(s.level(k).sigma, 0.01 * std::pow(5000, k / 99.));
+  }
+}
+
+TEST(Schedule, FlowEndsInNoiseAloneWhateverTheShift) {
+  ProcessOptions options;
+  options.path = "flow";
+  for (const double shift : {0.05, 0.1, 0.2, 0.3, 1., 3., 7.3}) {
+    options.shift = shift;
+    const Schedule s = make_schedule(options);
+    EXPECT_EQ(s.level(999).alpha, 0) << shift;
+    EXPECT_EQ(s.level(999).sigma, 1) << shift;
+    EXPECT_EQ(s.level(999).t, 1000) << shift;
+    for (int k = 0; k < 999; ++k) ASSERT_GT(s.level(k).alpha, 0) << shift;
+  }
+}
+
+TEST(Schedule, RefusesLevelsOfNegativeSignal) {
+  EXPECT_NE(message_of([] { Schedule::from_levels({{0.5, 0.5, 0}, {-1e-16, 1, 1}}); }), "");
+  EXPECT_NE(message_of([] {
+              Schedule::from_levels({{1, 1, 0}}).beta(0);
+            }).find("no betas"),
+            std::string::npos);
 }
 
 }  // namespace tweedie

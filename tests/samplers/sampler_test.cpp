@@ -196,4 +196,18 @@ TEST(Samplers, OptionsAreRead) {
   EXPECT_THROW(from_json(Json::parse(R"({"variance_type": "large"})"), options), Error);
 }
 
+TEST(Samplers, WhatGoesWrongInAStepSaysInWhich) {
+  const Process process{ProcessOptions{}};
+  int calls = 0;
+  const Denoiser denoise = process.denoiser([&](const Tensor& x, const Tensor&) {
+    return ++calls == 3 ? at::full_like(x, std::nan("")) : at::zeros_like(x);
+  });
+  SeededNoise noise(1, 0, {1, 1, 2, 2});
+  const std::string message = message_of(
+      [&] { euler(denoise, noise.init(), make_grid(process, {.steps = 5}), {}, noise); });
+  EXPECT_TRUE(contains(message, "[euler] step 3: ")) << message;
+  EXPECT_TRUE(contains(message, "t = 400")) << message;
+  EXPECT_TRUE(contains(message, "not finite")) << message;
+}
+
 }  // namespace tweedie

@@ -8,6 +8,7 @@
 #include "tests/samplers/ramp.h"
 #include "tests/support/errors.h"
 #include "tweedie/process/config_json.h"
+#include "tweedie/samplers/invert.h"
 
 namespace tweedie {
 namespace {
@@ -150,6 +151,45 @@ TEST(Scheduler, DdpmDrawsOnTheWayToTheDataByDiffusersRulesAlone) {
   EXPECT_EQ(draws("paper", config), 9);
   EXPECT_EQ(draws("diffusers", config), 10);
   EXPECT_EQ(draws("diffusers", R"({"variance_type": "fixed_large"})"), 9) << "from t = 0";
+}
+
+// A folder's final_sigmas_type sigma_min ends a list at its last level once more: that step stands
+// still.
+TEST(Scheduler, AStepToTheSameLevelStandsStill) {
+  for (const char* name : {"dpmpp_2m", "dpmpp_3m", "dpmpp_2m_sde", "unipc"})
+    for (const char* spacing : {"linspace", "leading", "karras"}) {
+      SchedulerSetup s = setup(name, R"({"final_sigmas_type": "sigma_min"})");
+      s.grid.steps = 8, s.grid.spacing = spacing;
+      const Grid grid = make_grid(Process(s.process), s.grid);
+      ASSERT_EQ(noise_ratio(grid.levels[8]), noise_ratio(grid.levels[7]));
+      std::vector<Tensor> seen;
+      SeededNoise noise(1, 0, {2, 1, 1, 2});
+      const Tensor x = noise.init().to(at::kDouble);
+      find_sampler(name).run(
+          plane_mixture(), x, grid, s.options, noise,
+          [&](int64_t, int64_t, const Tensor& x, const Tensor&) { seen.push_back(x); });
+      ASSERT_EQ(seen.size(), 8u);
+      EXPECT_TRUE(seen[6].equal(seen[7])) << name << " " << spacing;
+      EXPECT_FALSE(seen[5].equal(seen[6])) << name << " " << spacing;
+    }
+}
+
+// What lies below the first training step was never trained.
+TEST(Scheduler, ARunThatEndsAboveTheDataAsksAtTrainedTimesAlone) {
+  ProcessOptions options;
+  options.set_alpha_to_one = false, options.clip_sample = false;
+  const Process process(options);
+  double least = 1e9;
+  const Denoiser asked = [&](const Tensor& x, const Level& at) {
+    least = std::min(least, at.t);
+    return Estimate{x, x, {}};
+  };
+  solve("heun", asked, plane_points(), make_grid(process, {.steps = 5, .spacing = "trailing"}));
+  EXPECT_EQ(least, 0);
+  least = 1e9;
+  ddim_invert(asked, plane_points(), process.levels(5, "trailing"), process.schedule().level(0),
+              {});
+  EXPECT_EQ(least, 0);
 }
 
 }  // namespace tweedie
