@@ -189,8 +189,8 @@ TEST(Bpd, TheEstimatorsErrorIsRightForFewImages) {
     }
     const double spread = std::sqrt((squares - sum * sum) * runs / (runs - 1));
     EXPECT_LT(spread, 1.4 * std::sqrt(claimed)) << images;
-    if (images == 1) EXPECT_GT(spread, 0.7 * std::sqrt(claimed));
-    if (images == 8) EXPECT_GT(least, spread / 4);
+    EXPECT_GT(spread, (images == 1 ? 0.7 : 0) * std::sqrt(claimed)) << images;
+    EXPECT_GT(least, (images == 8 ? 0.25 : 0) * spread) << images;
   }
 }
 
