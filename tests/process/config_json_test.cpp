@@ -48,7 +48,8 @@ TEST(SchedulerConfig, DefaultsAreThoseOfDiffusers) {
     "thresholding": false, "dynamic_thresholding_ratio": 0.995, "sample_max_value": 1.0,
     "timestep_spacing": "leading", "steps_offset": 0, "set_alpha_to_one": true,
     "rescale_betas_zero_snr": false, "path": "vp", "sigma_min": 0.002, "sigma_max": 80.0,
-    "sigma_data": 0.5, "shift": 1.0})")
+    "sigma_data": 0.5, "shift": 1.0, "sigma_schedule": "karras",
+    "cosine_s": 0.008, "max_beta": 0.999})")
                                    .dump());
 }
 
