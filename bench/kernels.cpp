@@ -83,7 +83,7 @@ void conv(Rounds& rounds) {
       const double flop = 2.0 * 9 * double(n * s.in * s.out * s.side * s.side);
       const auto duel = [&](const char* what, const Work& a, const Work& plain, const Work& nhwc) {
         rounds.duel(
-            {s.net, n, fmt::format("{}->{}, {}x{}", s.in, s.out, s.side, s.side), what, flop}, a,
+            {s.net, n, formatted("{}->{}, {}x{}", s.in, s.out, s.side, s.side), what, flop}, a,
             {{"contiguous", plain}, {"channels_last", nhwc}});
       };
       duel("forward", inference(ours, {x_last, w_last}), inference(stock, {x, w}),
@@ -123,7 +123,7 @@ void group_norm(Rounds& rounds) {
                        at::randn({s.channels})};
       const Tensors in_last{last(in[0]), in[1], in[2]};
       const double bytes = 4.0 * double(in[0].numel());
-      const std::string shape = fmt::format("{}, {}x{}", s.channels, s.side, s.side);
+      const std::string shape = formatted("{}, {}x{}", s.channels, s.side, s.side);
       rounds.duel(
           {s.net, n, shape, "forward", 2 * bytes}, inference(ours, in_last),
           {{"contiguous", inference(stock, in)}, {"channels_last", inference(stock, in_last)}});
@@ -156,7 +156,7 @@ void self_attention(Rounds& rounds) {
     for (const int64_t n : rounds.batches_of(s.net)) {
       const Tensors in{at::randn({n, s.tokens, 3 * s.heads * s.dim})};
       const double flop = 4.0 * double(n * s.tokens * s.tokens * s.heads * s.dim);
-      const std::string shape = fmt::format("tokens {}, heads {} of {}", s.tokens, s.heads, s.dim);
+      const std::string shape = formatted("tokens {}, heads {} of {}", s.tokens, s.heads, s.dim);
       rounds.duel({s.net, n, shape, "forward", flop}, inference(ours, in),
                   {{"contiguous", inference(stock, in)}});
       const Graph a(ours, in), b(stock, in);
@@ -184,7 +184,7 @@ void linear(Rounds& rounds) {
       const Tensor w = at::randn({s.out, s.in}), b = at::randn({s.out});
       WeightCache cache;
       rounds.duel(
-          {s.net, n, fmt::format("{}->{}, tokens {}", s.in, s.out, s.tokens), "forward",
+          {s.net, n, formatted("{}->{}, tokens {}", s.in, s.out, s.tokens), "forward",
            2.0 * double(n * s.tokens * s.in * s.out)},
           inference([&](const Tensors& t) { return tweedie::linear(t[0], {}, w, b, {}, cache); },
                     in),
@@ -240,7 +240,7 @@ void adamw(Rounds& rounds) {
   rounds.section(
       "adamw", "GB/s",
       "AdamW + running mean of the weights: GB/s of reading five and writing four arrays");
-  rounds.duel({kCifar, 0, fmt::format("{:.1f}M, {} tensors", double(size) / 1e6, p.size()), "step",
+  rounds.duel({kCifar, 0, formatted("{:.1f}M, {} tensors", double(size) / 1e6, p.size()), "step",
                9 * 4 * double(size)},
               [&] {
                 kernels::adamw(tensors, {kRate, kBeta1, kBeta2, kDecay, kEpsilon, kStep, 1, kMean},
@@ -284,8 +284,8 @@ int main(int argc, char** argv) {
   const std::vector<std::string> nets = rounds.nets;
   for (const Section& s : kSections) names.push_back(s.name);
   app.add_flag("--json", rounds.json, "one object a line");
-  app.add_option("--only", only, fmt::format("of {}", fmt::join(names, ", ")))->delimiter(',');
-  app.add_option("--net", rounds.nets, fmt::format("of {}", fmt::join(nets, ", ")))->delimiter(',');
+  app.add_option("--only", only, formatted("of {}", fmt::join(names, ", ")))->delimiter(',');
+  app.add_option("--net", rounds.nets, formatted("of {}", fmt::join(nets, ", ")))->delimiter(',');
   app.add_option("--batch", rounds.batches, "in place of 1,16,64")
       ->delimiter(',')
       ->check(CLI::Range(1, 4096));

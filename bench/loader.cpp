@@ -108,7 +108,7 @@ int main(int argc, char** argv) try {
 
   std::filesystem::create_directory(folder.path / "jpeg");
   for (int i = 0; i < kJpegs; ++i)
-    write_image(folder.path / "jpeg" / fmt::format("{:03}.jpg", i), photograph(i));
+    write_image(folder.path / "jpeg" / formatted("{:03}.jpg", i), photograph(i));
   options.height = options.width = 64;
   options.channels = 3;
   options.batch_size = 32;

@@ -89,12 +89,12 @@ void Rounds::machine() const {
   if (json)
     print(Json{{"fma_peak_gflops", peak}, {"threads", threads}, {"instruction_set", isa}}.dump());
   else
-    print(fmt::format("peak of float32 FMA: {:.0f} GFLOP/s, {} threads, {}", peak, threads, isa));
+    print(formatted("peak of float32 FMA: {:.0f} GFLOP/s, {} threads, {}", peak, threads, isa));
 }
 
 void Rounds::section(const std::string& name, const std::string& unit, const std::string& title) {
   section_ = name, unit_ = unit;
-  head_ = fmt::format("\n{}\n{:12}  {:>5}  {:26}  {:17}  {:>7}  {:>7}  {}", title, "network",
+  head_ = formatted("\n{}\n{:12}  {:>5}  {:26}  {:17}  {:>7}  {:>7}  {}", title, "network",
                       "batch", "shape", "what", "ours", "stock", "ratio (least .. most)");
 }
 
@@ -140,10 +140,10 @@ void Rounds::duel(const Case& c, const Work& our_work, const std::vector<Stock>&
               .dump());
   } else {
     if (!head_.empty()) print(std::exchange(head_, ""));
-    print(fmt::format("{:12}  {:>5}  {:26}  {:17}  {:7.1f}  {:7.1f}  {:.2f} ({:.2f} .. {:.2f}){}",
+    print(formatted("{:12}  {:>5}  {:26}  {:17}  {:7.1f}  {:7.1f}  {:.2f} ({:.2f} .. {:.2f}){}",
                       c.net, c.batch ? std::to_string(c.batch) : "", c.shape, c.what, our_rate,
                       stock_rate, median(ratios), *least, *most,
-                      busy > 0.1 ? fmt::format("  others took {:.1f} cores", busy) : ""));
+                      busy > 0.1 ? formatted("  others took {:.1f} cores", busy) : ""));
   }
 }
 

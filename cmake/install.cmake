@@ -10,7 +10,7 @@ get_filename_component(torch_libraries "${Torch_DIR}/../../../lib" ABSOLUTE)
 set_target_properties(tweedie_cli PROPERTIES INSTALL_RPATH "${torch_libraries}")
 install(TARGETS tweedie_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 install(DIRECTORY tweedie/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/tweedie
-  FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN "pch.h" EXCLUDE)
+  FILES_MATCHING PATTERN "*.h" PATTERN "*.inc" PATTERN "pch*.h" EXCLUDE)
 install(DIRECTORY configs models DESTINATION ${CMAKE_INSTALL_DATADIR}/tweedie)
 
 install(EXPORT tweedieTargets NAMESPACE tweedie:: DESTINATION ${package})

@@ -3,7 +3,7 @@
 set(TWEEDIE_ROOMS "" CACHE INTERNAL "")
 
 function(tweedie_room name)
-  cmake_parse_arguments(ROOM "" "" "DEPS;LINK" ${ARGN})
+  cmake_parse_arguments(ROOM "" "PCH" "DEPS;LINK" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tweedie/${name}/*.cpp")
   if(NOT sources)
     return()
@@ -18,18 +18,26 @@ function(tweedie_room name)
     endif()
   endforeach()
   target_link_libraries(${target} PUBLIC ${ROOM_DEPS} ${ROOM_LINK} tweedie_base)
-  tweedie_compile(${target})
+  tweedie_compile(${target} ${ROOM_PCH})
   set(TWEEDIE_ROOMS "${TWEEDIE_ROOMS};${target}" CACHE INTERNAL "")
 endfunction()
 
-# Flags, warnings and the precompiled header that every target of ours shares.
-function(tweedie_compile target)
+function(tweedie_warnings target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wno-unused-parameter
     -Wno-missing-field-initializers)  # options are set by name: what is left out keeps its default
   if(TWEEDIE_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()
+endfunction()
+
+# What every target of ours shares: warnings and a precompiled header, pch or pch_nn (pch unless said).
+function(tweedie_compile target)
+  set(header ${ARGN})
+  if(NOT header)
+    set(header pch)
+  endif()
+  tweedie_warnings(${target})
   # The precompiled header is refused where a definition it was made with is missing.
   target_compile_definitions(${target} PRIVATE TWEEDIE_VERSION="${PROJECT_VERSION}")
-  target_precompile_headers(${target} REUSE_FROM tweedie_pch)
+  target_precompile_headers(${target} REUSE_FROM tweedie_${header})
 endfunction()

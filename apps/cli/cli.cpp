@@ -85,24 +85,24 @@ void print_json(const Json& json) {
 
 std::string duration(double seconds) {
   if (!std::isfinite(seconds)) return "?";
-  if (seconds < 10) return fmt::format("{:.1f} s", seconds);
+  if (seconds < 10) return formatted("{:.1f} s", seconds);
   const long whole = std::lround(seconds);
-  if (whole < 60) return fmt::format("{} s", whole);
-  if (whole < 3600) return fmt::format("{}:{:02}", whole / 60, whole % 60);
-  return fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
+  if (whole < 60) return formatted("{} s", whole);
+  if (whole < 3600) return formatted("{}:{:02}", whole / 60, whole % 60);
+  return formatted("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
 std::string file_size(double bytes) {
   const char* units[] = {"B", "kB", "MB", "GB", "TB"};
   int unit = 0;
   while (bytes >= 1000 && unit < 4) bytes /= 1000, ++unit;
-  return fmt::format("{:.{}f} {}", bytes, bytes < 10 && unit > 0 ? 1 : 0, units[unit]);
+  return formatted("{:.{}f} {}", bytes, bytes < 10 && unit > 0 ? 1 : 0, units[unit]);
 }
 
 std::string class_names(const Model& model, const std::vector<int64_t>& classes) {
   std::vector<std::string> names;
   for (const int64_t index : classes) names.push_back(class_name(model, index));
-  return fmt::format("{}", fmt::join(names, ","));
+  return formatted("{}", fmt::join(names, ","));
 }
 
 void ProgressBar::operator()(const Progress& p) {
@@ -122,14 +122,14 @@ void ProgressBar::operator()(const Progress& p) {
       const int width = 24, full = static_cast<int>(share * width);
       line += " [" + std::string(full, '#') + std::string(width - full, '.') + "]";
     }
-    line += fmt::format(" {}/{} {}s", p.done, p.total, p.unit);
+    line += formatted(" {}/{} {}s", p.done, p.total, p.unit);
     if (p.seconds > 0 && done > 0)
-      line += fmt::format("  {:.3g}/s  ETA {}", p.done / p.seconds,
+      line += formatted("  {:.3g}/s  ETA {}", p.done / p.seconds,
                           duration(p.seconds / done * (p.total - done)));
   } else {
-    line += fmt::format(" {} {}s  {}", p.done, p.unit, duration(p.seconds));
+    line += formatted(" {} {}s  {}", p.done, p.unit, duration(p.seconds));
   }
-  for (const auto& [name, value] : p.values) line += fmt::format("  {} {:.4g}", name, value);
+  for (const auto& [name, value] : p.values) line += formatted("  {} {:.4g}", name, value);
   if (terminal) {
     std::fprintf(stderr, "%s%s", clear_line().c_str(), line.c_str());
     std::fflush(stderr);

@@ -27,7 +27,7 @@ void read_contestant(const std::string& text, GenerateRequest& request) {
 }
 
 std::vector<std::string> label_of(const Plan& plan, double seconds) {
-  return {plan.sampler, fmt::format("{} steps, {} calls", plan.steps, plan.nfe), duration(seconds)};
+  return {plan.sampler, formatted("{} steps, {} calls", plan.steps, plan.nfe), duration(seconds)};
 }
 
 }  // namespace
@@ -65,7 +65,7 @@ void compare_samplers(Model& model, GenerateRequest request, const std::string& 
         {label_of(contestant.planned, seconds), tile(images, static_cast<int>(columns), 2)});
     results.push_back(description_of(contestant.planned));
     results.back()["seconds"] = seconds;
-    print(fmt::format("{:<14}{:>4} steps {:>5} calls {:>10}", contestant.planned.sampler,
+    print(formatted("{:<14}{:>4} steps {:>5} calls {:>10}", contestant.planned.sampler,
                       contestant.planned.steps, contestant.planned.nfe, duration(seconds)));
   }
   facts.update({{"compare", results}, {"version", TWEEDIE_VERSION}});

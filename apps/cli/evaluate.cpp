@@ -61,7 +61,7 @@ Json json_of(const OdeResult& e) {
 
 void print_ode(const OdeResult& e) {
   print(e.method);
-  print(fmt::format(
+  print(formatted(
       "bits/dim     {:.4f}   standard error {:.4f} over {} images: density {:.4f}, "
       "back to the levels {:.4f}; {} calls of the network an image",
       e.bpd.total, e.bpd.image_stderr, e.bpd.images, e.bpd.density, e.bpd.decoder, e.bpd.calls));
@@ -71,7 +71,7 @@ void print_ode(const OdeResult& e) {
 void print_table(const Bpd& bpd) {
   const int64_t steps = static_cast<int64_t>(bpd.vlb.size());
   const char* ratios = "  variance by one draw / closed form, geometric mean over steps";
-  print(fmt::format("{:>12}  {:>10}{}", "t", "bits/dim", bpd.variance_ratio.empty() ? "" : ratios));
+  print(formatted("{:>12}  {:>10}{}", "t", "bits/dim", bpd.variance_ratio.empty() ? "" : ratios));
   for (int64_t part = 0; part < 10; ++part) {
     const int64_t from = std::max<int64_t>(1, steps * part / 10), to = steps * (part + 1) / 10;
     double sum = 0, mean = 0, ratio = 0;
@@ -83,9 +83,9 @@ void print_table(const Bpd& bpd) {
     }
     if (to <= from) continue;
     sum = drawn ? mean / static_cast<double>(drawn) * static_cast<double>(to - from) : 0;
-    std::string line = fmt::format("{:>12}  {:>10.4f}", fmt::format("{}..{}", from + 1, to), sum);
+    std::string line = formatted("{:>12}  {:>10.4f}", formatted("{}..{}", from + 1, to), sum);
     if (compared)
-      line += fmt::format("  {:.3g} over {}", std::exp(ratio / static_cast<double>(compared)),
+      line += formatted("  {:.3g} over {}", std::exp(ratio / static_cast<double>(compared)),
                           compared);
     print(line);
   }
@@ -98,11 +98,11 @@ void print_table(const Bpd& bpd) {
 // A row a t; empty where nothing was drawn.
 void write_table(const std::string& file, const Bpd& bpd) {
   const auto cell = [](double value) {
-    return std::isfinite(value) ? fmt::format("{}", value) : std::string();
+    return std::isfinite(value) ? formatted("{}", value) : std::string();
   };
   std::string text = "t,bits_per_dim,draws,variance_ratio\n";
   for (size_t k = 0; k < bpd.vlb.size(); ++k)
-    text += fmt::format("{},{},{},{}\n", k + 1, cell(bpd.vlb[k]), bpd.draws[k],
+    text += formatted("{},{},{},{}\n", k + 1, cell(bpd.vlb[k]), bpd.draws[k],
                         bpd.variance_ratio.empty() ? "" : cell(bpd.variance_ratio[k]));
   write_file(file, text);
 }
@@ -123,16 +123,16 @@ void write_plot(const std::string& file, const EvaluateResult& e) {
 void print_bound(const EvaluateResult& e) {
   const Bpd& bpd = e.bpd;
   print(e.method);
-  print(fmt::format("L_T          {:.3g}", bpd.prior));
+  print(formatted("L_T          {:.3g}", bpd.prior));
   print_table(bpd);
-  print(fmt::format("L_0          {:.4f}", bpd.decoder));
+  print(formatted("L_0          {:.4f}", bpd.decoder));
   print(
-      fmt::format("bits/dim     {:.4f}   standard error {:.4f} over {} images{}", bpd.total,
+      formatted("bits/dim     {:.4f}   standard error {:.4f} over {} images{}", bpd.total,
                   bpd.image_stderr, bpd.images,
                   std::isfinite(bpd.estimator_stderr)
-                      ? fmt::format(", of which the drawn t and noise {:.4f}", bpd.estimator_stderr)
+                      ? formatted(", of which the drawn t and noise {:.4f}", bpd.estimator_stderr)
                       : ""));
-  if (!bpd.variance_ratio.empty()) print(fmt::format("by one draw  {:.4f}", bpd.monte_carlo_total));
+  if (!bpd.variance_ratio.empty()) print(formatted("by one draw  {:.4f}", bpd.monte_carlo_total));
 }
 
 // A flag that would change nothing is a mistake.

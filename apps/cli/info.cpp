@@ -32,11 +32,11 @@ void show(const Facts& facts) {
     for (const auto& [name, value] : facts) json[name] = value;
     return print_json(json);
   }
-  for (const auto& [name, value] : facts) print(fmt::format("{:<12} {}", name, shown(value)));
+  for (const auto& [name, value] : facts) print(formatted("{:<12} {}", name, shown(value)));
 }
 
 std::string hw(int64_t height, int64_t width) {
-  return height > 0 ? fmt::format("{}x{}", height, width) : "various";
+  return height > 0 ? formatted("{}x{}", height, width) : "various";
 }
 
 // The number under `key`, 0 where there is none.
@@ -47,27 +47,27 @@ double number(const Json& json, const char* key) {
 // "2344 steps, 300032 images, 1:10:02, fp32, held-out loss 0.0412"
 std::string training_line(const Json& training) {
   if (!training.contains("steps")) return training.dump();
-  std::string line = fmt::format("{} steps, {} images, {}", number(training, "steps"),
+  std::string line = formatted("{} steps, {} images, {}", number(training, "steps"),
                                  number(training, "images"), duration(number(training, "seconds")));
   if (training.contains("precision")) line += ", " + shown(training["precision"]);
   if (training.contains("heldout"))
-    line += fmt::format(", held-out loss {:.4f}", number(training["heldout"], "all"));
+    line += formatted(", held-out loss {:.4f}", number(training["heldout"], "all"));
   return line;
 }
 
 std::string samples_line(const Model& model) {
   if (const auto space = model.points())
-    return fmt::format("points ({})", fmt::join(space->columns, ", "));
-  return fmt::format("{} (height x width), {} channels", hw(model.height, model.width),
+    return formatted("points ({})", fmt::join(space->columns, ", "));
+  return formatted("{} (height x width), {} channels", hw(model.height, model.width),
                      model.options().in_channels);
 }
 
 // How a process noises: its path with the path's numbers, of vp its betas.
 std::string process_line(const ProcessOptions& process) {
   if (process.path == "edm")
-    return fmt::format("edm, sigma {} to {} by {}, sigma_data {}", process.sigma_min,
+    return formatted("edm, sigma {} to {} by {}, sigma_data {}", process.sigma_min,
                        process.sigma_max, process.sigma_schedule, process.sigma_data);
-  if (process.path == "flow") return fmt::format("flow, shift {}", process.shift);
+  if (process.path == "flow") return formatted("flow, shift {}", process.shift);
   return (process.trained_betas ? "trained betas" : process.beta_schedule) +
          (process.rescale_betas_zero_snr ? ", zero terminal SNR" : "");
 }
@@ -77,10 +77,10 @@ Facts of_model(const fs::path& folder) {
   const ProcessOptions process = model.process_options();
   Facts facts = {{"kind", "model"},
                  {"folder", folder.string()},
-                 {"network", fmt::format("{}, {} parameters", model.net->describe(),
+                 {"network", formatted("{}, {} parameters", model.net->describe(),
                                          parameter_count(*model.net))},
                  {"samples", samples_line(model)},
-                 {"scheduler", fmt::format("{}: {} steps, {}, {}", model.scheduler_class,
+                 {"scheduler", formatted("{}: {} steps, {}, {}", model.scheduler_class,
                                            process.num_train_timesteps, process_line(process),
                                            process.prediction_type)}};
   facts.emplace_back("classes",
@@ -91,7 +91,7 @@ Facts of_model(const fs::path& folder) {
   }
   const ModelCard& card = *model.card;
   if (!card.classes.empty())
-    facts.emplace_back("names", fmt::format("{}", fmt::join(card.classes, ", ")));
+    facts.emplace_back("names", formatted("{}", fmt::join(card.classes, ", ")));
   if (card.null_class) facts.emplace_back("null class", *card.null_class);
   facts.emplace_back(
       "data", common.json
@@ -99,7 +99,7 @@ Facts of_model(const fs::path& folder) {
                   : Json(card.data.contains("what") ? shown(card.data["what"]) : card.data.dump()));
   facts.emplace_back("training", common.json ? card.training : Json(training_line(card.training)));
   facts.emplace_back("recommended",
-                     fmt::format("--sampler {} --steps {}", card.sampler, card.steps));
+                     formatted("--sampler {} --steps {}", card.sampler, card.steps));
   facts.emplace_back("written by", "tweedie " + card.version);
   return facts;
 }
@@ -112,7 +112,7 @@ Facts of_weights(const fs::path& file) {
   for (const auto& [name, tensor] : tensors) {
     numbers += tensor.numel();
     list[name] =
-        fmt::format("{} [{}]", c10::toString(tensor.scalar_type()), fmt::join(tensor.sizes(), ","));
+        formatted("{} [{}]", c10::toString(tensor.scalar_type()), fmt::join(tensor.sizes(), ","));
   }
   Facts facts = {{"kind", "safetensors"},
                  {"file", file.string()},
@@ -133,9 +133,9 @@ Facts of_image(const fs::path& file) {
   const Image image = read_image(file, &notes);
   Facts facts = {{"kind", "picture"},
                  {"file", file.string()},
-                 {"size", fmt::format("{}x{} (height x width), {} channels", image.height,
+                 {"size", formatted("{}x{} (height x width), {} channels", image.height,
                                       image.width, image.channels)}};
-  if (!notes.empty()) facts.emplace_back("changed", fmt::format("{}", fmt::join(notes, "; ")));
+  if (!notes.empty()) facts.emplace_back("changed", formatted("{}", fmt::join(notes, "; ")));
   if (file.extension() == ".png" || file.extension() == ".PNG")
     for (const auto& [key, value] : read_png_text(file)) facts.emplace_back(key, value);
   return facts;
@@ -197,7 +197,7 @@ Facts of_checkpoint(const fs::path& folder) {
   from_json(read_json(folder / "state.json"), state);
   Facts facts = {{"kind", "checkpoint"},
                  {"folder", folder.string()},
-                 {"training", fmt::format("{} steps, {} images, {}, {}", state.step, state.images,
+                 {"training", formatted("{} steps, {} images, {}, {}", state.step, state.images,
                                           duration(state.seconds), state.precision)}};
   if (state.heldout) facts.emplace_back("held-out loss", to_json(*state.heldout));
   if (state.plan)

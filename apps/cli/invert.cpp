@@ -61,11 +61,11 @@ Json facts_of(const Model& model, const GenerateRequest& request, const Plan& pl
 
 // The command that draws the images again.
 std::string drawn_by(const InvertFlags& flags, const Json& facts) {
-  std::string line = fmt::format(
+  std::string line = formatted(
       "tweedie sample {} --noise {} --sampler ddim --steps {} --spacing {} --no-clip", flags.model,
       flags.out, facts["steps"].get<int64_t>(), facts["spacing"].get<std::string>());
   if (facts.contains("class"))
-    line += fmt::format(" --class '{}'", facts["class"].get<std::string>());
+    line += formatted(" --class '{}'", facts["class"].get<std::string>());
   return line;
 }
 
@@ -113,7 +113,7 @@ void invert_images(const InvertFlags& flags) {
                {"mean", noise.mean().item<double>()},
                {"std", noise.std().item<double>()},
                {"files", Json::array({flags.out})}});
-  print(fmt::format("the noise has mean {:.3f} and standard deviation {:.3f}",
+  print(formatted("the noise has mean {:.3f} and standard deviation {:.3f}",
                     json["mean"].get<double>(), json["std"].get<double>()));
   print("drawn again by: " + drawn_by(flags, json));
   if (!flags.back.empty()) {
@@ -126,7 +126,7 @@ void invert_images(const InvertFlags& flags) {
     json["rmse"] = rmse;
     json["files"].push_back(flags.back);
     print(
-        fmt::format("wrote {}: above the images, below what ddim draws from their noise, {:.4f} "
+        formatted("wrote {}: above the images, below what ddim draws from their noise, {:.4f} "
                     "away (root mean square, of 2)",
                     flags.back, rmse));
   }
@@ -187,7 +187,7 @@ void interpolate(const InvertFlags& flags) {
 
 void add_shared(CLI::App& verb, const std::shared_ptr<InvertFlags>& flags) {
   verb.add_option("--steps", flags->steps, "of ddim")->capture_default_str();
-  verb.add_option("--spacing", flags->spacing, fmt::format("{}", fmt::join(spacing_names(), ", ")));
+  verb.add_option("--spacing", flags->spacing, formatted("{}", fmt::join(spacing_names(), ", ")));
   verb.add_option("--iterations", flags->iterations,
                   "of each step backwards, until it is ddim's inverse; 0 is the plain form")
       ->check(CLI::Range(0, 1000))

@@ -23,7 +23,7 @@ Entries keys() {
   Entries entries;
   for (const FieldDoc& doc : fields_of_config()) {
     std::string about = doc.doc;
-    if (!doc.choices.empty()) about += fmt::format("; one of {}", fmt::join(doc.choices, ", "));
+    if (!doc.choices.empty()) about += formatted("; one of {}", fmt::join(doc.choices, ", "));
     entries.emplace_back(doc.path, about + " [" + doc.value + "]");
   }
   return entries;
@@ -95,9 +95,9 @@ void add_list(CLI::App& app) {
   std::vector<std::string> kinds;
   for (const auto& [kind, unused] : lists()) kinds.push_back(kind);
   CLI::App& verb =
-      *app.add_subcommand("list", fmt::format("what can be named: {}", fmt::join(kinds, ", ")));
+      *app.add_subcommand("list", formatted("what can be named: {}", fmt::join(kinds, ", ")));
   auto what = std::make_shared<std::string>();
-  verb.add_option("what", *what, fmt::format("{}", fmt::join(kinds, ", ")))->required();
+  verb.add_option("what", *what, formatted("{}", fmt::join(kinds, ", ")))->required();
   add_common(verb);
   verb.callback([what, kinds] {
     apply_common();
@@ -113,7 +113,7 @@ void add_list(CLI::App& app) {
     size_t width = 0;
     for (const auto& entry : entries) width = std::max(width, entry.first.size());
     for (const auto& [name, about] : entries)
-      print(about.empty() ? name : fmt::format("{:<{}}  {}", name, width, about));
+      print(about.empty() ? name : formatted("{:<{}}  {}", name, width, about));
   });
 }
 

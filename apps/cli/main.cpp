@@ -38,10 +38,10 @@ std::string misread(const CLI::App& verb, const CLI::ParseError& error) {
     const bool natural = type.starts_with("UINT"), whole = natural || type.starts_with("INT");
     if (!whole && !type.starts_with("FLOAT")) return "";
     const bool list = option->get_items_expected_max() > 1;
-    return fmt::format("{} {}: expected {}{}{}{}", option->get_name(),
-                       fmt::join(option->results(), ","), list ? "" : "a ",
-                       whole ? "whole number" : "number", list ? "s" : "",
-                       natural ? " from 0 on" : "");
+    return tweedie::formatted("{} {}: expected {}{}{}{}", option->get_name(),
+                              fmt::join(option->results(), ","), list ? "" : "a ",
+                              whole ? "whole number" : "number", list ? "s" : "",
+                              natural ? " from 0 on" : "");
   }
   return "";
 }
@@ -56,13 +56,14 @@ int report_usage(const CLI::App& app, const CLI::ParseError& error) {
     for (const CLI::App* known : app.get_subcommands({})) verbs.push_back(known->get_name());
     if (!verb && extras.empty())
       return report(
-          fmt::format("no verb given; known: {} (tweedie --help)", fmt::join(verbs, ", ")), 2);
+          tweedie::formatted("no verb given; known: {} (tweedie --help)", fmt::join(verbs, ", ")),
+          2);
     if (!verb) return report(tweedie::unknown_message("verb", extras.front(), verbs), 2);
     if (!extras.empty() && extras.front().rfind("-", 0) == 0)
       return report(tweedie::unknown_message("flag", extras.front(), flags_of(*verb)), 2);
     if (!extras.empty())
-      return report(fmt::format("{}: unexpected argument '{}' (tweedie {} --help)",
-                                verb->get_name(), extras.front(), verb->get_name()),
+      return report(tweedie::formatted("{}: unexpected argument '{}' (tweedie {} --help)",
+                                       verb->get_name(), extras.front(), verb->get_name()),
                     2);
   }
   if (const std::string line = verb ? misread(*verb, error) : ""; !line.empty())
@@ -76,8 +77,8 @@ int main(int argc, char** argv) {
   tweedie::keep_freed_memory();
   CLI::App app("Trains, samples and evaluates diffusion models.", "tweedie");
   app.set_version_flag("--version", TWEEDIE_VERSION);
-  app.footer(fmt::format("TWEEDIE_ISA={} limits the instructions of the CPU that are used.",
-                         fmt::join(tweedie::kernels::instruction_sets(), "|")));
+  app.footer(tweedie::formatted("TWEEDIE_ISA={} limits the instructions of the CPU that are used.",
+                                fmt::join(tweedie::kernels::instruction_sets(), "|")));
   app.require_subcommand(1);
   tweedie::cli::add_train(app);
   tweedie::cli::add_sample(app);

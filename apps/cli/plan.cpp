@@ -11,7 +11,7 @@ std::string algorithm_of(const ConvLayer& layer) {
     return plan_conv3x3(layer.shape()) == ConvPlan::kWinograd ? "winograd F(4x4,3x3)"
                                                               : "stock direct";
   if (layer.kernel == 1 && layer.stride == 1) return "1x1 product";
-  return fmt::format("stock, stride {}", layer.stride);
+  return formatted("stock, stride {}", layer.stride);
 }
 
 }  // namespace
@@ -23,19 +23,19 @@ LayerTable layer_table(const Model& model) {
   out.json = {{"version", kConvPlanVersion},   {"instruction_set", set},
               {"height", model.height},        {"width", model.width},
               {"convolutions", Json::array()}, {"attentions", Json::array()}};
-  out.lines.push_back(fmt::format("{:<40} {:>13} {:>6} {:>9}  {:<20} {:>9}", "layer", "channels",
+  out.lines.push_back(formatted("{:<40} {:>13} {:>6} {:>9}  {:<20} {:>9}", "layer", "channels",
                                   "kernel", "size", "algorithm", "MFLOP"));
   const auto add = [&](const std::string& name, const std::string& channels,
                        const std::string& kernel, const std::string& size,
                        const std::string& algorithm, double flop) {
-    out.lines.push_back(fmt::format("{:<40} {:>13} {:>6} {:>9}  {:<20} {:>9.2f}", name, channels,
+    out.lines.push_back(formatted("{:<40} {:>13} {:>6} {:>9}  {:<20} {:>9.2f}", name, channels,
                                     kernel, size, algorithm, 1e-6 * flop));
   };
   double total = 0, winograd = 0;
   for (const ConvLayer& c : layers.convolutions) {
     const std::string algorithm = algorithm_of(c);
-    add(c.name, fmt::format("{} -> {}", c.in, c.out), fmt::format("{}x{}", c.kernel, c.kernel),
-        fmt::format("{}x{}", c.height, c.width), algorithm, c.flop());
+    add(c.name, formatted("{} -> {}", c.in, c.out), formatted("{}x{}", c.kernel, c.kernel),
+        formatted("{}x{}", c.height, c.width), algorithm, c.flop());
     out.json["convolutions"].push_back({{"name", c.name},
                                         {"in", c.in},
                                         {"out", c.out},
@@ -49,7 +49,7 @@ LayerTable layer_table(const Model& model) {
     if (algorithm.starts_with("winograd")) winograd += c.flop();
   }
   for (const AttentionLayer& a : layers.attentions) {
-    add(a.name, fmt::format("{} x {}", a.heads, a.dim), "", fmt::format("{}", a.tokens),
+    add(a.name, formatted("{} x {}", a.heads, a.dim), "", formatted("{}", a.tokens),
         "32 queries at a time", a.flop());
     out.json["attentions"].push_back({{"name", a.name},
                                       {"tokens", a.tokens},
@@ -59,7 +59,7 @@ LayerTable layer_table(const Model& model) {
     total += a.flop();
   }
   out.json["flop"] = total;
-  out.lines.push_back(fmt::format(
+  out.lines.push_back(formatted(
       "{} convolutions, {} attentions: {:.1f} MFLOP an image by the direct method, {:.0f}% of them "
       "by Winograd; version {}, {}",
       layers.convolutions.size(), layers.attentions.size(), 1e-6 * total,

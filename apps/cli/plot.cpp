@@ -185,7 +185,7 @@ Page schedule_page(const PlotFlags& flags) {
     page.strips.push_back({flags.from[n], noised(flags, processes[n], image, 0, ks)});
   }
   for (int64_t column = 0; column < flags.columns; ++column)
-    page.captions.push_back(fmt::format("{:.2g}", double(column) / double(flags.columns - 1)));
+    page.captions.push_back(formatted("{:.2g}", double(column) / double(flags.columns - 1)));
   return page;
 }
 

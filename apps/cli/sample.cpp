@@ -77,11 +77,11 @@ void announce(Model& model, const GenerateRequest& request, const Plan& plan) {
   if (common.quiet) return;
   const double call = seconds_per_call(model, std::min(request.batch, request.n));
   const double batches = std::ceil(static_cast<double>(request.n) / request.batch);
-  std::string line = fmt::format("{}, {} steps, about {}", plan.sampler, plan.steps,
+  std::string line = formatted("{}, {} steps, about {}", plan.sampler, plan.steps,
                                  duration(call * batches * plan.nfe));
   const int64_t T = plan.process.num_train_timesteps;
   if (plan.recommended && !(plan.sampler == "ddpm" && plan.steps == T))
-    line += fmt::format("; the paper's own: --sampler ddpm --steps {}, about {}", T,
+    line += formatted("; the paper's own: --sampler ddpm --steps {}, about {}", T,
                         duration(call * batches * T));
   notice(line);
 }
@@ -200,7 +200,7 @@ void sample(SampleFlags& flags) {
     for (int64_t i = 0; i < x.size(0); ++i) {
       const Image image = to_image(x[i]);
       if (to_folder) {
-        files.push_back((fs::path(flags.out) / fmt::format("{:06}.png", first + i)).string());
+        files.push_back((fs::path(flags.out) / formatted("{:06}.png", first + i)).string());
         write_image(files.back(), image, description(model, facts, planned, first + i));
       } else {
         images.push_back(image);
@@ -285,7 +285,7 @@ void add_sampler_flags(CLI::App& verb, const std::shared_ptr<SampleFlags>& flags
   CLI::Option* steps = verb.add_option("--steps", request.steps, "steps along the way");
   verb.add_option(
       "--spacing", request.spacing,
-      fmt::format("{}; or a respacing: 250, 10,15,20, ddim50", fmt::join(spacing_names(), ", ")));
+      formatted("{}; or a respacing: 250, 10,15,20, ddim50", fmt::join(spacing_names(), ", ")));
   verb.add_option("--timesteps", request.timesteps, "a list of one's own, falling: 999,500,0")
       ->delimiter(',');
   verb.add_option("--steps-offset", request.steps_offset, "added to leading timesteps");

@@ -23,10 +23,10 @@ struct TrainFlags {
 std::vector<std::string> assignments(const TrainFlags& flags) {
   std::vector<std::string> all = flags.set;
   if (!flags.data.empty()) all.push_back("data.source=" + Json(flags.data).dump());
-  if (flags.steps) all.push_back(fmt::format("train.steps={}", *flags.steps));
-  if (flags.images) all.push_back(fmt::format("train.images={}", *flags.images));
-  if (flags.minutes) all.push_back(fmt::format("train.minutes={}", *flags.minutes));
-  if (flags.seed) all.push_back(fmt::format("train.seed={}", *flags.seed));
+  if (flags.steps) all.push_back(formatted("train.steps={}", *flags.steps));
+  if (flags.images) all.push_back(formatted("train.images={}", *flags.images));
+  if (flags.minutes) all.push_back(formatted("train.minutes={}", *flags.minutes));
+  if (flags.seed) all.push_back(formatted("train.seed={}", *flags.seed));
   if (flags.precision) all.push_back("train.precision=" + Json(*flags.precision).dump());
   return all;
 }
@@ -84,7 +84,7 @@ void train(const TrainFlags& flags) {
   const TrainState state =
       training.run(std::ref(profiling), notice, interrupts(), flags.resume, flags.force);
   profiling.end();
-  print(fmt::format("trained {} steps, {} images in {}; model in {}", state.step, state.images,
+  print(formatted("trained {} steps, {} images in {}; model in {}", state.step, state.images,
                     duration(state.seconds), flags.out));
   if (!common.json) return;
   Json json = {{"out", flags.out},

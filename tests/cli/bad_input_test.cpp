@@ -175,7 +175,7 @@ TEST_F(BadInput, ModelFolders) {
   expect("sample m", {"tweedie.json"});
   fs::copy(*scratch / "classes", *scratch / "n", fs::copy_options::recursive);
   for (const char* null_class : {"-3", "0", "999"}) {
-    write_file(*scratch / "n/tweedie.json", fmt::format(R"({{"null_class": {}}})", null_class));
+    write_file(*scratch / "n/tweedie.json", formatted(R"({{"null_class": {}}})", null_class));
     expect("sample n", {"tweedie.json", "null_class is", null_class});
   }
   write_file(*scratch / "n/tweedie.json", R"({"classes": ["a", "b", "c", "d", "e"]})");

@@ -71,7 +71,7 @@ TEST_F(Evaluate, WritesARowOfTheTableForEachT) {
   const Json json =
       json_of("m --data shapes:8 --n 4 --steps 20 --t-per-image 2 --estimator mc --table t.csv");
   const auto cell = [](const Json& value) {
-    return value.is_null() ? std::string() : fmt::format("{}", value.get<double>());
+    return value.is_null() ? std::string() : formatted("{}", value.get<double>());
   };
   std::istringstream lines(read_file(scratch / "t.csv"));
   std::string line;
@@ -81,7 +81,7 @@ TEST_F(Evaluate, WritesARowOfTheTableForEachT) {
   for (; std::getline(lines, line); ++k) {
     ASSERT_LT(k, 20);
     const int64_t draws = json["bpd_draws"][k].get<int64_t>();
-    EXPECT_EQ(line, fmt::format("{},{},{},{}", k + 1, cell(json["bpd_vlb"][k]), draws,
+    EXPECT_EQ(line, formatted("{},{},{},{}", k + 1, cell(json["bpd_vlb"][k]), draws,
                                 cell(json["variance_ratio"][k])));
     empty += draws == 0;
   }

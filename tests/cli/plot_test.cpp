@@ -56,7 +56,7 @@ TEST_F(PlotListInfo, ATrainingIsTitledByItsLoss) {
     scratch.write(run + "/log.jsonl",
                   "{\"images\": 8, \"loss\": 2}\n{\"images\": 16, \"loss\": 1}\n");
     if (!card.empty()) scratch.write(run + "/tweedie.json", card);
-    const Outcome outcome = tweedie(fmt::format("plot training {0} --out {0}.png", run));
+    const Outcome outcome = tweedie(formatted("plot training {0} --out {0}.png", run));
     EXPECT_EQ(outcome.code, 0) << outcome.err;
     return read_image(scratch / (run + ".png")).pixels;
   };

@@ -20,7 +20,7 @@ std::vector<std::string> Outcome::lines() const {
 
 Outcome shell(const std::string& line, const std::string& folder) {
   const Scratch scratch;
-  const std::string command = fmt::format(
+  const std::string command = formatted(
       "cd '{}' && export OMP_NUM_THREADS=1 TWEEDIE='{}' && tweedie() {{ \"$TWEEDIE\" \"$@\"; }} && "
       "{{ {}; }} >'{}' 2>'{}' </dev/null",
       folder, TWEEDIE_CLI, line, scratch / "out", scratch / "err");

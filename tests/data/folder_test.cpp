@@ -236,7 +236,7 @@ TEST(Folder, NothingHeldOutIsNoErrorForATraining) {
 
 TEST(Folder, AnAtSignInThePathHoldsOutAllTheSame) {
   const Scratch scratch;
-  for (int i = 0; i < 5; ++i) draw(scratch, fmt::format("me@home/{}.png", i), 50);
+  for (int i = 0; i < 5; ++i) draw(scratch, formatted("me@home/{}.png", i), 50);
   const DatasetPtr heldout = open_heldout({.spec = "folder:" + scratch.path() + "/me@home"});
   ASSERT_NE(heldout, nullptr);
   EXPECT_GE(heldout->size(), 1);

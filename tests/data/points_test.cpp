@@ -123,7 +123,7 @@ TEST(Points, AFileIsReadWithItsNamesAndClasses) {
 TEST(Points, AHashOfTheLineHoldsAShareOfAFileOut) {
   const Scratch folder;
   std::string text;
-  for (int i = 0; i < 2000; ++i) text += fmt::format("{},{}\n", i, i * i);
+  for (int i = 0; i < 2000; ++i) text += formatted("{},{}\n", i, i * i);
   folder.write("a.csv", text);
   const std::string spec = "points:" + folder.path() + "/a.csv";
   const DatasetPtr train = open(spec, 0.2), test = open(spec + "@test", 0.2);

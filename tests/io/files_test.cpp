@@ -247,7 +247,7 @@ TEST_F(WriteFolderTest, AKillAtAnyMomentLeavesTheOldOrTheNewFolderWhole) {
 }  // namespace
 TEST_F(WriteFolderTest, WhatAnEarlierProcessOfThisNumberLeftIsNotTakenOver) {
   for (int i = 0; i < 3; ++i)
-    fs::create_directories(path(fmt::format(".new.{}-00000000-{}.tmp/junk", ::getpid(), i)));
+    fs::create_directories(path(formatted(".new.{}-00000000-{}.tmp/junk", ::getpid(), i)));
   write_folder(path("new"), [](const fs::path& to) { write_file(to / "a", "1"); });
   EXPECT_EQ(entries(), 1u);
   EXPECT_FALSE(fs::exists(path("new") / "junk"));

@@ -87,7 +87,7 @@ TEST(AdamWKernel, FollowsTheEquationsInFloat64) {
   };
   for (const auto& [beta1, weight_decay, scale] :
        {Case{0.9, 0, 1}, {0.9, 0.02, 1}, {0.9, 0.3, 0.25}, {0, 0.02, 1}, {0.4, 0, 2}}) {
-    SCOPED_TRACE(fmt::format("beta1 {}, weight decay {}, scale {}", beta1, weight_decay, scale));
+    SCOPED_TRACE(formatted("beta1 {}, weight decay {}, scale {}", beta1, weight_decay, scale));
     AdamWUpdate u = kUpdate;
     u.beta1 = beta1, u.weight_decay = weight_decay, u.gradient_scale = scale;
     Network net, start;

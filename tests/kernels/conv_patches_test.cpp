@@ -10,7 +10,7 @@ using namespace testing;  // NOLINT: the vocabulary of these tests
 struct Setting {
   int64_t n, in, out, height, width, kernel, stride, padding;
   std::string name() const {
-    return fmt::format("{} images {}x{}, {} -> {}, kernel {}, stride {}, padding {}", n, height,
+    return formatted("{} images {}x{}, {} -> {}, kernel {}, stride {}, padding {}", n, height,
                        width, in, out, kernel, stride, padding);
   }
 };

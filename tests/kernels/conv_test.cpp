@@ -22,7 +22,7 @@ struct Around {
 enum Input { kX, kWeight, kBias, kImageBias, kResidual, kGamma, kBeta, kScale, kShift, kBeside };
 
 std::string describe(const Shape& s, const Around& a) {
-  std::string out = fmt::format("{}x{}->{} {}x{}", s.n, s.c, s.k, s.h, s.w);
+  std::string out = formatted("{}x{}->{} {}x{}", s.n, s.c, s.k, s.h, s.w);
   for (const auto& [is, name] : {std::pair{a.bias, " bias"},
                                  {a.norm, " norm"},
                                  {a.silu, " silu"},
@@ -163,12 +163,12 @@ TEST(Conv3x3, HugeTinyAndZeroMagnitudes) {
       for (const Around& a : {plain, upsampled(plain)}) {
         Case c = make(kOdd, a);
         c.inputs[i] = c.inputs[i] * factor;
-        c.what += fmt::format(", {} times {}", c.names[i], factor);
+        c.what += formatted(", {} times {}", c.names[i], factor);
         expect_agreement(c, kTolerance);
       }
     Case c = make(kOdd, kAll);
     c.dy = c.dy * factor;
-    c.what += fmt::format(", dy times {}", factor);
+    c.what += formatted(", dy times {}", factor);
     expect_agreement(c, kTolerance);
   }
   const Case c = make(kOdd, {.bias = false});

@@ -20,7 +20,7 @@ Case make(const Shape& s, bool silu, bool scale_shift, uint64_t seed = 1) {
   const int64_t channels = s.groups * s.per_group;
   std::vector<int64_t> sizes{s.n, channels};
   sizes.insert(sizes.end(), s.pixels.begin(), s.pixels.end());
-  Case c{.what = fmt::format("[{}] in {}, silu {}, scale {}", fmt::join(sizes, ","), s.groups, silu,
+  Case c{.what = formatted("[{}] in {}, silu {}, scale {}", fmt::join(sizes, ","), s.groups, silu,
                              scale_shift),
          .names = {"x", "weight", "bias", "scale", "shift"}};
   for (const std::vector<int64_t>& each :
@@ -67,11 +67,11 @@ TEST(GroupNorm, HugeTinyAndZeroMagnitudes) {
     for (const double factor : {1e15, 1e4, 1e-3, 1e-8, 1e-25, 1e-40, 0.0}) {
       Case c = make(kSmall, silu, true);
       c.inputs[0] = c.inputs[0] * factor;
-      c.what += fmt::format(", x times {}", factor);
+      c.what += formatted(", x times {}", factor);
       expect_agreement(c, kTolerance, kOfStock);
       c = make(kSmall, silu, true);
       c.dy = c.dy * factor;
-      c.what += fmt::format(", dy times {}", factor);
+      c.what += formatted(", dy times {}", factor);
       // What float32 rounds to a denormal is all that remains.
       expect_agreement(c, factor > 0 && factor < 1e-30 ? 1e-4 : kTolerance, kOfStock);
     }

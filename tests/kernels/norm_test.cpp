@@ -79,7 +79,7 @@ TEST(Norm, ForwardAndGradientsAgreeWithFloat64) {
                              {1, 36, 200, 1}})
     for (const bool silu : {false, true})
       for (const bool scale_shift : {false, true}) {
-        SCOPED_TRACE(fmt::format("{}x{}x{} in {}, silu {}, scale {}", s.n, s.pixels, s.c, s.groups,
+        SCOPED_TRACE(formatted("{}x{}x{} in {}, silu {}, scale {}", s.n, s.pixels, s.c, s.groups,
                                  silu, scale_shift));
         Case(s, silu, scale_shift).expect_close(2e-6);
       }

@@ -22,7 +22,7 @@ Tensors parts_of(const Tensor& qkv, int64_t heads) {
 }
 
 Case make(const Shape& s, uint64_t seed = 1, double factor = 1) {
-  Case c{.what = fmt::format("[{},{},{}x{}] times {}", s.n, s.tokens, s.heads, s.dim, factor),
+  Case c{.what = formatted("[{},{},{}x{}] times {}", s.n, s.tokens, s.heads, s.dim, factor),
          .names = {"qkv"}};
   c.inputs = {noise({s.n, s.tokens, 3 * s.heads * s.dim}, 2 * seed) * factor};
   c.dy = noise({s.n, s.tokens, s.heads * s.dim}, 2 * seed + 1);

@@ -1,7 +1,7 @@
 #include "tweedie/losses/loss.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cmath>
@@ -34,10 +34,10 @@ struct Case {
           if (prediction == "flow_prediction") options.path = "flow";
           return options;
         }()) {
-    torch::manual_seed(1);
-    x0 = ((torch::rand({6, 2, 4, 4}) * 255).round() / 127.5 - 1);
-    eps = torch::randn_like(x0);
-    t = torch::tensor({T / 2, int64_t{0}, int64_t{1}, T - 1, T / 3, int64_t{7}}, torch::kLong);
+    at::manual_seed(1);
+    x0 = ((at::rand({6, 2, 4, 4}) * 255).round() / 127.5 - 1);
+    eps = at::randn_like(x0);
+    t = at::tensor({T / 2, int64_t{0}, int64_t{1}, T - 1, T / 3, int64_t{7}}, at::kLong);
     x_t = process.add_noise(x0, eps, t);
   }
   Noised noised() const { return {x0, eps, x_t, t}; }
@@ -103,7 +103,7 @@ double term_of(const Process& process, int64_t k, const std::string& variance, d
 TEST(Loss, SimpleIsTheErrorOfThePrediction) {
   for (const std::string& prediction : prediction_types()) {
     const Case c(prediction);
-    const Tensor output = torch::randn_like(c.x0);
+    const Tensor output = at::randn_like(c.x0);
     const Tensor found = Loss(minimising("simple"), c.process)(output, c.noised());
     const Tensor x0 = c.x0.flatten(1), eps = c.eps.flatten(1), said = output.flatten(1);
     for (int64_t i = 0; i < 6; ++i) {
@@ -121,21 +121,20 @@ TEST(Loss, SimpleIsTheErrorOfThePrediction) {
 
 TEST(Loss, DistancesAreThoseOfTheirNames) {
   const Case c;
-  const Tensor output = torch::randn_like(c.x0), d = (output - c.eps).abs();
+  const Tensor output = at::randn_like(c.x0), d = (output - c.eps).abs();
   ObjectiveOptions options;
   options.distance = "l1";
-  EXPECT_TRUE(torch::allclose(Loss(options, c.process)(output, c.noised()), d.flatten(1).mean(1)));
+  EXPECT_TRUE(at::allclose(Loss(options, c.process)(output, c.noised()), d.flatten(1).mean(1)));
   options.distance = "huber", options.huber_delta = 0.7;
-  const Tensor huber = torch::where(d < 0.7, d * d / 2, 0.7 * (d - 0.35));
-  EXPECT_TRUE(
-      torch::allclose(Loss(options, c.process)(output, c.noised()), huber.flatten(1).mean(1)));
+  const Tensor huber = at::where(d < 0.7, d * d / 2, 0.7 * (d - 0.35));
+  EXPECT_TRUE(at::allclose(Loss(options, c.process)(output, c.noised()), huber.flatten(1).mean(1)));
 }
 
 TEST(Loss, AWeightingMultipliesEachExampleByThatOfItsT) {
   const Case c("v_prediction");
   ObjectiveOptions options;
   options.weighting = "min_snr";
-  const Tensor output = torch::randn_like(c.x0);
+  const Tensor output = at::randn_like(c.x0);
   const Tensor plain = Loss({}, c.process)(output, c.noised());
   const Tensor found = Loss(options, c.process)(output, c.noised());
   for (int i = 0; i < 6; ++i) {
@@ -158,10 +157,10 @@ TEST(Loss, VlbAveragesToTheBound) {
     SCOPED_TRACE(prediction);
     const Case c(prediction, variance, T);
     const Schedule& schedule = c.process.schedule();
-    const Tensor x0 = c.x0.narrow(0, 0, 1).repeat({T, 1, 1, 1}), t = torch::arange(T);
-    const Tensor eps = torch::randn_like(x0), x_t = c.process.add_noise(x0, eps, t);
+    const Tensor x0 = c.x0.narrow(0, 0, 1).repeat({T, 1, 1, 1}), t = at::arange(T);
+    const Tensor eps = at::randn_like(x0), x_t = c.process.add_noise(x0, eps, t);
     const bool learned = std::string(variance) == "learned_range";
-    const Tensor output = 0.3 * torch::randn({T, learned ? 4 : 2, 4, 4});
+    const Tensor output = 0.3 * at::randn({T, learned ? 4 : 2, 4, 4});
     std::vector<double> expected(T, 0);
     for (int64_t k = 0; k < T; ++k) {
       float* said = output[k].data_ptr<float>();
@@ -188,7 +187,7 @@ TEST(Loss, VlbAveragesToTheBound) {
 // IDDPM Eq. 16: the bound teaches the variance alone.
 TEST(Loss, HybridLeavesTheMeanToSimple) {
   const Case c("epsilon", "learned_range");
-  const Tensor output = torch::randn({6, 4, 4, 4}).requires_grad_();
+  const Tensor output = at::randn({6, 4, 4, 4}).requires_grad_();
   Loss(minimising("hybrid"), c.process)(output, c.noised()).sum().backward();
   const Tensor of_hybrid = output.grad().clone();
   output.mutable_grad().zero_();
@@ -197,7 +196,7 @@ TEST(Loss, HybridLeavesTheMeanToSimple) {
   output.mutable_grad().zero_();
   Loss(minimising("vlb"), c.process)(output, c.noised()).sum().backward();
   const Tensor of_vlb = output.grad().narrow(1, 2, 2);
-  EXPECT_TRUE(torch::allclose(of_hybrid.narrow(1, 2, 2), 1e-3 * of_vlb, 1e-5, 1e-12));
+  EXPECT_TRUE(at::allclose(of_hybrid.narrow(1, 2, 2), 1e-3 * of_vlb, 1e-5, 1e-12));
   EXPECT_GT(of_vlb.abs().max().item<double>(), 0);
 }
 
@@ -205,7 +204,7 @@ TEST(Loss, GradientsAreFiniteAtBothEndsWhateverTheNetworkSays) {
   for (const char* prediction : {"epsilon", "sample", "v_prediction"})
     for (const char* name : {"vlb", "hybrid"}) {
       const Case c(prediction, "learned_range", 4000);
-      Tensor output = torch::randn({6, 4, 4, 4});  // a wild mean and a variance that is not
+      Tensor output = at::randn({6, 4, 4, 4});  // a wild mean and a variance that is not
       output.narrow(1, 0, 2).mul_(50);
       output.requires_grad_();
       const Tensor loss = Loss(minimising(name), c.process)(output, c.noised());

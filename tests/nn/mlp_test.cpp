@@ -1,7 +1,7 @@
 #include "tweedie/nn/mlp.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "tests/support/errors.h"
 #include "tweedie/nn/model_options.h"
@@ -22,31 +22,30 @@ MlpOptions small() {
   return options;
 }
 
-Tensor points(int64_t n) { return torch::linspace(-2, 2, 3 * n).view({n, 3, 1, 1}); }
+Tensor points(int64_t n) { return at::linspace(-2, 2, 3 * n).view({n, 3, 1, 1}); }
 
 }  // namespace
 
 // The network once more, by its weights' names, with LibTorch's own layers.
 TEST(Mlp, IsWhatItsWeightsSay) {
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   Mlp net(small(), 7);
-  const Tensor x = points(5), t = torch::tensor({0, 3, 250, 700, 999});
-  const Tensor labels = torch::tensor({0, 3, 1, 2, 2});
+  const Tensor x = points(5), t = at::tensor({0, 3, 250, 700, 999});
+  const Tensor labels = at::tensor({0, 3, 1, 2, 2});
   const auto w = state_of(*net);
   const auto linear = [&](const std::string& name, const Tensor& in) {
-    return torch::matmul(in, w.at(name + ".weight").t()) + w.at(name + ".bias");
+    return at::matmul(in, w.at(name + ".weight").t()) + w.at(name + ".bias");
   };
-  const Tensor frequencies = torch::pow(1e-4, torch::arange(8, torch::kFloat) / 8);
+  const Tensor frequencies = at::pow(1e-4, at::arange(8, at::kFloat) / 8);
   const Tensor phase = t.unsqueeze(1) * frequencies;
-  const Tensor sinusoid = torch::cat({phase.cos(), phase.sin()}, 1);
+  const Tensor sinusoid = at::cat({phase.cos(), phase.sin()}, 1);
   const Tensor time =
-      linear("time_embedding.linear_2", torch::silu(linear("time_embedding.linear_1", sinusoid))) +
+      linear("time_embedding.linear_2", at::silu(linear("time_embedding.linear_1", sinusoid))) +
       w.at("class_embedding.weight").index({labels});
   const Tensor p = x.flatten(1);
-  Tensor h =
-      linear("linear_in", torch::cat({p, p.sin(), p.cos(), (2 * p).sin(), (2 * p).cos()}, 1));
+  Tensor h = linear("linear_in", at::cat({p, p.sin(), p.cos(), (2 * p).sin(), (2 * p).cos()}, 1));
   for (const std::string block : {"blocks.0", "blocks.1"})
-    h = h + linear(block + ".linear_2", torch::silu(linear(block + ".linear_1", h + time)));
+    h = h + linear(block + ".linear_2", at::silu(linear(block + ".linear_1", h + time)));
   const Tensor expected = linear("linear_out", h);
   const Tensor found = net->forward(x, t, labels);
   EXPECT_EQ(found.sizes(), (std::vector<int64_t>{5, 6, 1, 1}));
@@ -57,20 +56,19 @@ TEST(Mlp, IsWhatItsWeightsSay) {
 
 TEST(Mlp, RefusesWhatDoesNotFit) {
   Mlp net(small());
-  const Tensor t = torch::tensor({1}), labels = torch::tensor({1});
+  const Tensor t = at::tensor({1}), labels = at::tensor({1});
   const auto refused = [&](const Tensor& x, const Tensor& y) {
     return message_of([&] { net->forward(x, t, y); });
   };
-  EXPECT_TRUE(contains(refused(torch::zeros({2, 2, 1, 1}), labels), "expected [N,3,1,1]"));
-  EXPECT_TRUE(contains(refused(torch::zeros({2, 3, 2, 1}), labels), "[2,3,2,1]"));
+  EXPECT_TRUE(contains(refused(at::zeros({2, 2, 1, 1}), labels), "expected [N,3,1,1]"));
+  EXPECT_TRUE(contains(refused(at::zeros({2, 3, 2, 1}), labels), "[2,3,2,1]"));
   EXPECT_TRUE(contains(refused(points(2), {}), "class labels missing"));
-  EXPECT_TRUE(contains(refused(points(2), torch::tensor({4})), "known: 0..3"));
-  EXPECT_TRUE(
-      contains(message_of([] {
-                 Mlp net{MlpOptions()};
-                 net->forward(torch::zeros({1, 2, 1, 1}), torch::tensor({1}), torch::tensor({0}));
-               }),
-               "unconditional"));
+  EXPECT_TRUE(contains(refused(points(2), at::tensor({4})), "known: 0..3"));
+  EXPECT_TRUE(contains(message_of([] {
+                         Mlp net{MlpOptions()};
+                         net->forward(at::zeros({1, 2, 1, 1}), at::tensor({1}), at::tensor({0}));
+                       }),
+                       "unconditional"));
   MlpOptions odd;
   odd.width = 15;
   EXPECT_TRUE(contains(message_of([&] { Mlp net(odd); }), "width 15"));

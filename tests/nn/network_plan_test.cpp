@@ -123,7 +123,7 @@ TEST(NetworkPlan, OfAnotherVersionOrInstructionSetIsForeign) {
   NetworkPlan plan = plan_by_rule(UNet(tiny_unet()), 8, 8, 64);
   EXPECT_EQ(foreign_plan_notice(plan), "");
   plan.version += 1;
-  EXPECT_TRUE(contains(foreign_plan_notice(plan), fmt::format("version {} for", plan.version)));
+  EXPECT_TRUE(contains(foreign_plan_notice(plan), formatted("version {} for", plan.version)));
   plan.version -= 1, plan.instruction_set = "mmx";
   EXPECT_TRUE(contains(foreign_plan_notice(plan), "mmx"));
 }

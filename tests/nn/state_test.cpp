@@ -137,7 +137,7 @@ TEST(State, NamesWhatDoesNotFit) {
             "(conv_extra.bias); 1 of another shape (conv_out.bias is [4], not [3]); 1 not floating "
             "point (conv_norm_out.bias is Long)");
   const std::string nothing = fault({});
-  EXPECT_NE(nothing.find(fmt::format("{} missing (conv_in.bias, conv_in.weight, ", all)),
+  EXPECT_NE(nothing.find(formatted("{} missing (conv_in.bias, conv_in.weight, ", all)),
             std::string::npos)
       << nothing;
   EXPECT_NE(nothing.find(", ...)"), std::string::npos);

@@ -142,7 +142,7 @@ TEST(UNet, WorksForSidesThatAreMultiplesAndSaysSoForOthers) {
     });
     EXPECT_EQ(message, height % 4 == 0
                            ? ""
-                           : fmt::format("[unet] {}x8 does not work with 2 halvings: both sides "
+                           : formatted("[unet] {}x8 does not work with 2 halvings: both sides "
                                          "must be multiples of 4",
                                          height));
   }
@@ -289,7 +289,7 @@ TEST(UNet, LearnsInBfloat16) {
 }
 
 TEST(UNet, RunsOnAGpu) {
-  if (!torch::cuda::is_available()) GTEST_SKIP() << "no GPU";
+  if (!at::hasCUDA()) GTEST_SKIP() << "no GPU";
   for (const UNetOptions& options : {tiny_unet(), skip()}) {
     UNet net(options);
     const Tensor x = noise({2, options.in_channels, 8, 8}), t = at::tensor({3, 500});

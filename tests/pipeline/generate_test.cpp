@@ -1,8 +1,8 @@
 #include "tweedie/pipeline/generate.h"
 
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "tests/support/errors.h"
 #include "tests/support/scratch.h"

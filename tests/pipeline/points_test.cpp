@@ -1,7 +1,7 @@
 #include "tweedie/pipeline/points.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <numbers>
@@ -129,8 +129,8 @@ TEST(PointEvaluation, IsInTheDataOwnUnits) {
   Rng rng(5);
   for (int i = 0; i < 400; ++i) {
     const double x = rng.normal(), y = rng.normal();
-    near += fmt::format("{:.17g},{:.17g}\n", x, y);
-    far += fmt::format("{:.17g},{:.17g}\n", 1000 + 8 * x, 2 * y);
+    near += formatted("{:.17g},{:.17g}\n", x, y);
+    far += formatted("{:.17g},{:.17g}\n", 1000 + 8 * x, 2 * y);
   }
   write_file(scratch / "near.csv", near);
   write_file(scratch / "far.csv", far);
@@ -166,21 +166,20 @@ TEST(PointEvaluation, RefusesImagesForPointsAndPixelsDecoder) {
 TEST(PointPictures, NumbersGoToAFileAndBack) {
   const Scratch scratch;
   const PointSpace space{{"x", "y"}, {10, -1}, {2, 0.5}};
-  const Tensor x = torch::tensor({0.f, 1.f, -1.f, 2.f}).view({2, 2, 1, 1});
+  const Tensor x = at::tensor({0.f, 1.f, -1.f, 2.f}).view({2, 2, 1, 1});
   const Tensor points = to_points(x, space);
-  EXPECT_TRUE(torch::equal(points, torch::tensor({10., -0.5, 8., 0.}).view({2, 2})));
+  EXPECT_TRUE(at::equal(points, at::tensor({10., -0.5, 8., 0.}).view({2, 2})));
   write_csv(scratch / "p.csv", points, space, {"a", "b"});
   EXPECT_EQ(read_file(scratch / "p.csv"), "x,y,label\n10,-0.5,a\n8,0,b\n");
   const DatasetPtr data = open_dataset({.spec = "points:" + (scratch / "p.csv") + "@all"});
-  EXPECT_TRUE(torch::equal(points_of(*data, 2), points));
+  EXPECT_TRUE(at::equal(points_of(*data, 2), points));
 }
 
 // Dots lie where the axes say: the middle of the box is the middle of the axes.
 TEST(PointPictures, ADotIsWhereItsNumbersAre) {
   const PointSpace space{{"x", "y"}, {5, 0}, {1, 1}};
   const auto dark = [&](double x, double y) {
-    const Image image =
-        draw_chart(scatter(torch::tensor({x, y}, torch::kDouble).view({1, 2}), space));
+    const Image image = draw_chart(scatter(at::tensor({x, y}, at::kDouble).view({1, 2}), space));
     double sum = 0, row = 0, column = 0;
     for (int i = 60; i < image.height - 60; ++i)
       for (int j = 80; j < image.width - 30; ++j) {
@@ -206,12 +205,12 @@ TEST(PointPictures, TheDensityIsDarkWhereTheFlowLeads) {
   at::set_num_threads(1);
   Model model = model_in(scratch / "m", {{"x", "y"}, {0, 0}, {1, 1}});
   {
-    const torch::NoGradGuard no_grad;
+    const at::NoGradGuard no_grad;
     for (const auto& [name, weight] : state_of(*model.net)) {
       weight.zero_();
-      if (name == "linear_in.weight") weight.narrow(0, 0, 2).narrow(1, 0, 2).copy_(torch::eye(2));
-      if (name == "linear_out.weight") weight.narrow(1, 0, 2).copy_(torch::eye(2));
-      if (name == "linear_out.bias") weight.copy_(-torch::tensor({0.4f, 0.2f}));
+      if (name == "linear_in.weight") weight.narrow(0, 0, 2).narrow(1, 0, 2).copy_(at::eye(2));
+      if (name == "linear_out.weight") weight.narrow(1, 0, 2).copy_(at::eye(2));
+      if (name == "linear_out.bias") weight.copy_(-at::tensor({0.4f, 0.2f}));
     }
   }
   const Image picture = density(model, {}, 32, 30).backdrop;
@@ -246,7 +245,7 @@ TEST(PointPictures, TheFlowHasAFrameAStep) {
   EXPECT_NE(frames.front().pixels, frames[10].pixels);
   EXPECT_EQ(last.sizes(), (std::vector<int64_t>{10, 2, 1, 1}));
   EXPECT_TRUE(contains(message_of([&] {
-                         scatter(torch::zeros({2, 1}, torch::kDouble), {{"x"}, {0}, {1}});
+                         scatter(at::zeros({2, 1}, at::kDouble), {{"x"}, {0}, {1}});
                        }),
                        "one column"));
 }

@@ -96,7 +96,7 @@ TEST_F(ProfileTest, OneStepIsTheWarmUp) {
 TEST_F(ProfileTest, ATableAndJsonSayTheSame) {
   const ProfileReport report = sample(2, 4);
   const std::vector<std::string> lines = report.lines();
-  const std::string text = fmt::format("{}", fmt::join(lines, "\n"));
+  const std::string text = formatted("{}", fmt::join(lines, "\n"));
   for (const char* words : {"3 steps", "3x3 convolution", "in the kernels", "allocations"})
     EXPECT_TRUE(contains(text, words)) << words << "\n" << text;
   EXPECT_FALSE(contains(text, "optimiser")) << "what did not happen has no row";

@@ -33,7 +33,7 @@ TEST(Recipes, SayHowToDrawFromWhatTheyTrain) {
   EXPECT_EQ(read_config("edm-cifar10").sample.sampler, "heun");
   EXPECT_EQ(read_config("edm-cifar10").sample.steps, 18);
   for (const char* name : {"iddpm-cifar10-simple", "iddpm-cifar10-hybrid", "iddpm-cifar10-vlb"}) {
-    const Config config = read_config(name);
+    Config config = read_config(name);
     EXPECT_EQ(config.sample.steps, 4000) << name;
     EXPECT_EQ(config.model.unet().attn_norm_num_groups, 32) << name << ": scale_shift needs it";
   }

@@ -116,7 +116,7 @@ TEST(Bound, PriorOfTheOtherPathsIsThatOfTheNoiseTheyBeginWith) {
 TEST(Bound, ATermIsTheDivergenceOfTheTwoGaussians) {
   for (const char* path : {"vp", "edm", "flow"})
     for (const int64_t k : {1, 499, 999}) {
-      SCOPED_TRACE(fmt::format("{} {}", path, k));
+      SCOPED_TRACE(formatted("{} {}", path, k));
       const Process process = on_path(path);
       const Level at = process.schedule().level(k), next = process.schedule().level(k - 1);
       const double x0 = 0.3, believed = -0.1, x_t = 0.8, learned = 0.4;

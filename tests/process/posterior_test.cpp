@@ -11,7 +11,7 @@ Schedule linear() { return Schedule(make_betas({})); }
 
 // Bayes' rule for two Gaussians, q(x_p|x_t,x_0) ~ q(x_t|x_p) q(x_p|x_0), on a grid of x_p.
 void expect_bayes(const Schedule& schedule, int64_t t, int64_t p, double x0, double xt) {
-  SCOPED_TRACE(fmt::format("{} -> {}", t, p));
+  SCOPED_TRACE(formatted("{} -> {}", t, p));
   const double abar_t = schedule.alpha_cumprod(t), abar_p = schedule.alpha_cumprod(p);
   const double ratio = std::sqrt(abar_t / abar_p), beta = 1 - abar_t / abar_p;
   const double mean_p = std::sqrt(abar_p) * x0, var_p = 1 - abar_p;

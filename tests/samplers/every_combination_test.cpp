@@ -142,7 +142,7 @@ Bias bias_of(const ProcessOptions& options, bool noisy) {
 
 void expect_the_mixture(const ProcessOptions& options, const SamplerInfo& sampler,
                         const std::string& spacing) {
-  SCOPED_TRACE(fmt::format("{} {}{} {} {} {} {}", options.path, options.beta_schedule,
+  SCOPED_TRACE(formatted("{} {}{} {} {} {} {}", options.path, options.beta_schedule,
                            options.trained_betas ? " (trained)" : "", options.prediction_type,
                            sampler.name, spacing, options.variance_type));
   const Run run = draw(options, sampler, spacing);

@@ -109,7 +109,7 @@ TEST(Moments, OfACorrelatedGaussianConvergeWithTheOrder) {
   for (const auto& one : cases) {
     const double coarse = error(one.sampler, one.options, 100);
     const double fine = error(one.sampler, one.options, 200);
-    SCOPED_TRACE(fmt::format("{} {}", one.sampler, to_json(one.options).dump()));
+    SCOPED_TRACE(formatted("{} {}", one.sampler, to_json(one.options).dump()));
     EXPECT_NEAR(std::log2(coarse / fine), one.order, 0.2);
     EXPECT_LT(fine, most[one.order]);
   }

@@ -25,7 +25,7 @@ std::string said(const SamplerOptions& options) {
   const Json all = to_json(options), usual = to_json(SamplerOptions{});
   for (const auto& [name, value] : all.items())
     if (value != usual[name])
-      text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name,
+      text += formatted("{}{} {}", text.empty() ? "" : ", ", name,
                           value.is_string() ? value.get<std::string>() : value.dump());
   return text;
 }
@@ -75,10 +75,10 @@ struct Exact {
       EXPECT_NEAR(std::log2(coarse / fine), order, 0.2)
           << sampler << ", " << steps << " steps, error " << fine;
       EXPECT_GT(fine, 1e-12) << sampler << ": at the floor of float64";
-      measured += fmt::format("{}{:.2f}", measured.empty() ? "" : ", ", std::log2(coarse / fine));
+      measured += formatted("{}{:.2f}", measured.empty() ? "" : ", ", std::log2(coarse / fine));
       coarse = fine;
     }
-    print_row(fmt::format("| {} | {} | {} | {} | {:g} | {} |", sampler, said(options), nodes,
+    print_row(formatted("| {} | {} | {} | {} | {:g} | {} |", sampler, said(options), nodes,
                           exact_start ? "exact" : "its own", order, measured));
   }
 

@@ -91,7 +91,7 @@ TEST_P(EverySampler, StopsWhereXIsNoLongerFinite) {
   // Step 2 meets it; one that looks ahead does in step 1.
   for (const double poison : {std::nan(""), std::numeric_limits<double>::infinity()}) {
     const std::string message = poisoned(poison);
-    EXPECT_TRUE(contains(message, fmt::format("[{}] the images are not finite (NaN or Inf) after "
+    EXPECT_TRUE(contains(message, formatted("[{}] the images are not finite (NaN or Inf) after "
                                               "step ",
                                               GetParam().name)))
         << message;
@@ -154,7 +154,7 @@ TEST(Samplers, SayWhenTheyNeedWhatLiesBetweenTheLevels) {
   const std::vector<Level> levels = Process{ProcessOptions{}}.levels(12);
   for (const char* name : {"dpm2", "pndm", "deis"})
     EXPECT_TRUE(contains(message_of([&] { cost_of(find_sampler(name), levels, {}); }),
-                         fmt::format("[{}] goes between the levels", name)));
+                         formatted("[{}] goes between the levels", name)));
 }
 
 TEST(Samplers, RefuseOptionsThatTheyDoNotHave) {

@@ -1,6 +1,6 @@
 // A training on data whose every expectation is known: the Gaussian mixture of points:mixture.
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <numeric>
@@ -20,13 +20,11 @@ GaussianMixture mixture() {
   const PointMixture m = point_mixture();
   std::vector<double> means;
   for (const auto& mean : m.means) means.insert(means.end(), mean.begin(), mean.end());
-  return {m.weights, torch::tensor(means, torch::kDouble).view({-1, 2, 1, 1}), m.variances};
+  return {m.weights, at::tensor(means, at::kDouble).view({-1, 2, 1, 1}), m.variances};
 }
 
 // Mean distance between the rows of a and those of b.
-double distance(const Tensor& a, const Tensor& b) {
-  return torch::cdist(a, b).mean().item<double>();
-}
+double distance(const Tensor& a, const Tensor& b) { return at::cdist(a, b).mean().item<double>(); }
 
 // Szekely and Rizzo's energy distance: 0 for equal distributions.
 double energy_distance(const Tensor& a, const Tensor& b) {
@@ -40,7 +38,7 @@ std::pair<Tensor, Tensor> levels_of(const Process& process, const Tensor& t) {
     const Level at = process.schedule().level(t[i].item<int64_t>());
     alpha.push_back(at.alpha), sigma.push_back(at.sigma);
   }
-  return {torch::tensor(alpha, torch::kDouble), torch::tensor(sigma, torch::kDouble)};
+  return {at::tensor(alpha, at::kDouble), at::tensor(sigma, at::kDouble)};
 }
 
 // One model for all tests.
@@ -72,17 +70,17 @@ std::unique_ptr<Model> TrainedOnTheMixture::model_;
 
 // E|eps - eps*|^2 of the exact denoiser is what no network gets below.
 TEST_F(TrainedOnTheMixture, ReachesTheIrreducibleLoss) {
-  const torch::NoGradGuard no_grad;
+  const at::NoGradGuard no_grad;
   const DatasetPtr data = open_dataset({.spec = "points:mixture@test"});
   const Tensor x0 = points_of(*data, data->size()).view({-1, 2, 1, 1});
   const int64_t n = x0.size(0);
   const Process process(model_->process_options());
-  torch::manual_seed(1);
-  const Tensor eps = torch::randn_like(x0), t = torch::randint(0, 1000, {n}, torch::kLong);
+  at::manual_seed(1);
+  const Tensor eps = at::randn_like(x0), t = at::randint(0, 1000, {n}, at::kLong);
   const Tensor x_t = process.add_noise(x0, eps, t);
   const auto [alpha, sigma] = levels_of(process, t);
   const Estimate best = mixture_estimate(mixture(), x_t, alpha, sigma);
-  const Tensor said = model_->net->forward(x_t.to(torch::kFloat), t).to(torch::kDouble);
+  const Tensor said = model_->net->forward(x_t.to(at::kFloat), t).to(at::kDouble);
   const double least = (eps - best.eps).square().mean().item<double>();
   const double reached = (eps - said).square().mean().item<double>();
   const double excess = (said - best.eps).square().mean().item<double>();
@@ -109,7 +107,7 @@ TEST_F(TrainedOnTheMixture, DrawsTheMixture) {
   const double found = energy_distance(ours, fresh(1));
   std::printf("energy distance %.5f, between draws of the mixture at most %.5f\n", found, chance);
   EXPECT_LT(found, 1.5 * chance);
-  const Tensor off = ours + torch::tensor({0.15, 0.}, torch::kDouble);  // what would be found
+  const Tensor off = ours + at::tensor({0.15, 0.}, at::kDouble);  // what would be found
   EXPECT_GT(energy_distance(off, fresh(1)), 1.5 * chance);
 }
 

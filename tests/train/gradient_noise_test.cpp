@@ -1,8 +1,8 @@
 // How noisy the gradient of L_vlb is by the way t is drawn: what bench/gradient_noise measures on
 // images, here on points and with a network that stands still.
+#include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include "tweedie/losses/loss.h"
 #include "tweedie/losses/t_sampler.h"

@@ -51,7 +51,7 @@ TEST(Kill, AtTwentyRandomMomentsChangesNothing) {
   const fs::path whole = fresh_folder("never_killed"), killed = fresh_folder("often_killed");
   Trainer(long_setup(whole)).run({}, {}, false);
   const auto seed = static_cast<uint64_t>(getpid());
-  SCOPED_TRACE(fmt::format("seed {}", seed));
+  SCOPED_TRACE(formatted("seed {}", seed));
   Rng rng(seed);
   int kills = 0, status = 0;
   for (int round = 0; round < 3 * kKills; ++round) {

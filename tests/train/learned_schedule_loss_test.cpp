@@ -1,7 +1,7 @@
 #include "tweedie/train/learned_schedule_loss.h"
 
+#include <ATen/ATen.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cmath>
 #include <numbers>
@@ -58,7 +58,7 @@ TEST(LearnedScheduleLoss, BeginsBetweenTheLinearSchedulesEnds) {
 // The same steps with the graph that leads through the network to alpha and sigma.
 TEST(LearnedScheduleLoss, TheSchedulesGradientIsThatThroughTheNetwork) {
   for (const char* objective : {"simple", "vlb"}) {
-    const Tensor w = torch::tensor({0.3}, torch::requires_grad());
+    const Tensor w = at::tensor({0.3}).requires_grad_();
     const LabelledNetwork network = [&](const Tensor& x, const Tensor& t, const Tensor&) {
       return (w * x * (1 + 0.1 * t.view({-1, 1, 1, 1}))).tanh();
     };
@@ -92,7 +92,7 @@ TEST(LearnedScheduleLoss, TheSchedulesGradientIsThatThroughTheNetwork) {
 // vlb: T times the bound's own term, with the mean of x_0 and r_1^2 as the decoder's.
 TEST(LearnedScheduleLoss, VlbIsTheBoundInBitsPerDim) {
   LearnedScheduleLoss loss = loss_of({.loss = "vlb"});
-  const Tensor w = torch::tensor({0.3}, torch::requires_grad());
+  const Tensor w = at::tensor({0.3}).requires_grad_();
   const LabelledNetwork network = [&](const Tensor& x, const Tensor&, const Tensor&) {
     return w * x;
   };

@@ -39,7 +39,7 @@ TEST(Trainer, ResumesBitForBitWhereverItWasCut) {
     };
     const std::string message = message_of(
         [&] { train(tiny_setup(parts), false, callbacks, cancel); }, Error::Kind::kInterrupted);
-    EXPECT_NE(message.find(fmt::format("after step {}", cut)), std::string::npos);
+    EXPECT_NE(message.find(formatted("after step {}", cut)), std::string::npos);
     train(tiny_setup(parts), /*resume=*/true);
     EXPECT_TRUE(same_bytes(whole, parts, 12));
     EXPECT_EQ(log_of(whole), log_of(parts)) << "cut at " << cut;
@@ -272,7 +272,7 @@ TEST(Trainer, ShowsTheMeanWeightsAndKeepsTheRawOnes) {
   };
   callbacks.on_checkpoint = [&](const TrainView& view) {
     written.push_back(view.state.step);
-    const fs::path folder = setup.folder / "checkpoints" / fmt::format("step_{}", view.state.step);
+    const fs::path folder = setup.folder / "checkpoints" / formatted("step_{}", view.state.step);
     const TensorMap ema = read_safetensors(folder / "ema.safetensors");
     const TensorMap raw = read_safetensors(folder / "weights.safetensors");
     for (const auto& [name, tensor] : state_of(*view.net)) {

@@ -63,7 +63,7 @@ TEST(Tune, AStoredPlanIsUsedOnResumeAndSaidToBeForeign) {
   fs::copy(whole, parts, fs::copy_options::recursive);
   fs::copy(whole, rule, fs::copy_options::recursive);
   const Told run = resume(whole, 9);
-  EXPECT_TRUE(run.says("version 0")) << fmt::format("{}", fmt::join(run.notices, "\n"));
+  EXPECT_TRUE(run.says("version 0")) << formatted("{}", fmt::join(run.notices, "\n"));
   EXPECT_EQ(run.state.plan->version, 0);
   for (const PlannedConv& c : run.state.plan->convolutions) EXPECT_EQ(c.algorithm, "winograd");
 

@@ -44,7 +44,7 @@ std::string nearest(std::string_view value, const std::vector<std::string>& know
 std::string unknown_message(std::string_view what, std::string_view value,
                             const std::vector<std::string>& known) {
   const std::string guess = nearest(value, known);
-  return fmt::format("unknown {} '{}'; {}known: {}", what, value,
+  return formatted("unknown {} '{}'; {}known: {}", what, value,
                      guess.empty() ? "" : "did you mean " + guess + "? ", fmt::join(known, ", "));
 }
 

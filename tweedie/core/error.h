@@ -1,12 +1,11 @@
 // The one exception type of the library, and the messages that name a value and the known choices.
 #pragma once
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tweedie/core/format.h"
 
 namespace tweedie {
 
@@ -29,13 +28,13 @@ class Error : public std::runtime_error {
 /// Throws the user's mistake: fail("[data] {}: not an IDX file", path).
 template <class... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {
-  throw Error(Error::Kind::kUser, fmt::format(format, std::forward<Args>(args)...));
+  throw Error(Error::Kind::kUser, vformatted(format, fmt::make_format_args(args...)));
 }
 
 /// Throws a failure of the machine; name the file and give the system's reason.
 template <class... Args>
 [[noreturn]] void fail_system(fmt::format_string<Args...> format, Args&&... args) {
-  throw Error(Error::Kind::kSystem, fmt::format(format, std::forward<Args>(args)...));
+  throw Error(Error::Kind::kSystem, vformatted(format, fmt::make_format_args(args...)));
 }
 
 /// The known word nearest to `value` if it is near enough to be a slip of the hand, else "".

@@ -114,7 +114,7 @@ void from_json(const Json& json, T& value, const std::string& path = "", const R
     T items(json.size());
     for (size_t i = 0; i < items.size(); ++i) {
       typename T::value_type item{};
-      from_json(json[i], item, fmt::format("{}[{}]", path, i), rule);
+      from_json(json[i], item, formatted("{}[{}]", path, i), rule);
       items[i] = std::move(item);
     }
     value = std::move(items);

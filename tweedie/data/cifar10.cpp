@@ -64,13 +64,13 @@ bool has_cifar10(const fs::path& folder) {
 DatasetPtr open_cifar10(const fs::path& folder, Split split) {
   const fs::path inner = batch_folder(folder);
   if (split == Split::kTest && !fs::exists(inner / "test_batch.bin"))
-    throw AbsentPart(fmt::format("[data] {}: missing", (inner / "test_batch.bin").string()));
+    throw AbsentPart(formatted("[data] {}: missing", (inner / "test_batch.bin").string()));
   PackedImages images{kSide, kSide, 3, {}, {}};
   if (split != Split::kTest)
-    for (int i = 1; i <= 5; ++i) append(images, inner / fmt::format("data_batch_{}.bin", i));
+    for (int i = 1; i <= 5; ++i) append(images, inner / formatted("data_batch_{}.bin", i));
   if (split != Split::kTrain) append(images, inner / "test_batch.bin");
   return std::make_shared<PackedDataset>(
-      fmt::format("cifar10:{}@{}", folder.string(), split_name(split)), std::move(images),
+      formatted("cifar10:{}@{}", folder.string(), split_name(split)), std::move(images),
       read_classes(inner));
 }
 

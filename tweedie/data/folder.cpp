@@ -131,13 +131,13 @@ bool has_images(const fs::path& folder) {
 }
 
 DatasetPtr open_folder(const fs::path& folder, Split split, double holdout) {
-  const std::string name = fmt::format("folder:{}@{}", folder.string(), split_name(split));
+  const std::string name = formatted("folder:{}@{}", folder.string(), split_name(split));
   const bool own = fs::is_directory(folder / "train") && fs::is_directory(folder / "test");
   Parts parts = own ? own_splits(folder, split) : hashed_splits(folder, split, holdout);
   if (parts.pictures.empty() && split == Split::kTest && has_images(folder))
     throw AbsentPart(
-        own ? fmt::format("[data] {}: no pictures in test/", name)
-            : fmt::format("[data] {}: no pictures are held out (data.holdout is {}, the folder has "
+        own ? formatted("[data] {}: no pictures in test/", name)
+            : formatted("[data] {}: no pictures are held out (data.holdout is {}, the folder has "
                           "no test/)",
                           name, holdout));
   if (parts.pictures.empty()) fail("[data] {}: no PNG, JPEG or WebP below this folder", name);
@@ -219,15 +219,15 @@ std::vector<std::string> FolderDataset::notes() const {
   const std::lock_guard lock(mutex_);
   std::vector<std::string> lines;
   for (const auto& [note, count] : note_counts_)
-    lines.push_back(fmt::format("{}: {}", note, counted(count, "file", "files")));
+    lines.push_back(formatted("{}: {}", note, counted(count, "file", "files")));
   return lines;
 }
 
 std::string FolderDataset::describe() const {
   const auto [height, width] = common_size();
   const int channels = common_channels();
-  return fmt::format("{}: {} {}, {}, {}", name_, counted(size(), "image", "images"),
-                     height ? fmt::format("{}x{}", height, width) : "of various sizes",
+  return formatted("{}: {} {}, {}, {}", name_, counted(size(), "image", "images"),
+                     height ? formatted("{}x{}", height, width) : "of various sizes",
                      channels == 1   ? "grey"
                      : channels == 3 ? "colour"
                                      : "grey and colour",

@@ -19,7 +19,7 @@ fs::path find_idx(const fs::path& folder, const std::string& split, const std::s
   for (const char* separator : {"-", "."})
     for (const char* ending : {"", ".gz"}) {
       const fs::path file =
-          folder / fmt::format("{}-{}{}idx{}-ubyte{}", split, what, separator, dims, ending);
+          folder / formatted("{}-{}{}idx{}-ubyte{}", split, what, separator, dims, ending);
       if (fs::exists(file)) return file;
     }
   return {};
@@ -27,7 +27,7 @@ fs::path find_idx(const fs::path& folder, const std::string& split, const std::s
 
 std::string missing_idx(const fs::path& folder, const std::string& split, const std::string& what,
                         int dims) {
-  return fmt::format("[data] {}: no {}-{}-idx{}-ubyte[.gz] in this folder", folder.string(), split,
+  return formatted("[data] {}: no {}-{}-idx{}-ubyte[.gz] in this folder", folder.string(), split,
                      what, dims);
 }
 

@@ -82,7 +82,7 @@ std::string split_name(Split split) {
 }
 
 std::string counted(int64_t n, const std::string& one, const std::string& many) {
-  return fmt::format("{} {}", n, n == 1 ? one : many);
+  return formatted("{} {}", n, n == 1 ? one : many);
 }
 
 DatasetPtr open_heldout(const DatasetRequest& request) {

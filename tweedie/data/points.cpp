@@ -89,7 +89,7 @@ Example PointDataset::get(int64_t index) const {
 }
 
 std::string PointDataset::describe() const {
-  return fmt::format("{}: {} ({}), {}", name_, counted(size(), "point", "points"),
+  return formatted("{}: {} ({}), {}", name_, counted(size(), "point", "points"),
                      fmt::join(points_.space.columns, ", "),
                      counted(static_cast<int64_t>(points_.classes.size()), "class", "classes"));
 }

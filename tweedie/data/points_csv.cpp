@@ -80,7 +80,7 @@ Table read_table(const fs::path& file) {
     lines.erase(lines.begin());
   } else if (!lines.empty()) {
     for (size_t i = 0; i < lines.front().fields.size(); ++i)
-      points.space.columns.push_back(fmt::format("column {}", i + 1));
+      points.space.columns.push_back(formatted("column {}", i + 1));
   }
   if (lines.empty()) fail("[data] {}: no points: a line of numbers each", file.string());
   if (points.space.columns.empty()) fail("[data] {}: a label and no numbers", file.string());
@@ -155,7 +155,7 @@ DatasetPtr open_csv(const fs::path& file, Split split, double holdout) {
   const std::string name = "points:" + file.string() + "@" + split_name(split);
   if (points.size() == 0 && split == Split::kTest)
     throw AbsentPart(
-        fmt::format("[data] {}: no points are held out (data.holdout is {}, the file has {})", name,
+        formatted("[data] {}: no points are held out (data.holdout is {}, the file has {})", name,
                     holdout, counted(table.points.size(), "point", "points")));
   if (points.size() == 0) fail("[data] {}: no points are left to train on", name);
   return std::make_shared<PointDataset>(name, std::move(points));

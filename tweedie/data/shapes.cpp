@@ -179,7 +179,7 @@ Image ShapesDataset::mask(int64_t index) const {
 }
 
 std::string ShapesDataset::describe() const {
-  return fmt::format("shapes:{}x{}@{}: {} images {}x{}x3, {} classes, procedural", height_, width_,
+  return formatted("shapes:{}x{}@{}: {} images {}x{}x3, {} classes, procedural", height_, width_,
                      split_name(split_), size(), height_, width_, classes().size());
 }
 

@@ -34,7 +34,7 @@ fs::path parent_of(const fs::path& path) {
 }
 
 const std::string& process_token() {
-  static const std::string token = fmt::format("{:08x}", std::random_device{}());
+  static const std::string token = formatted("{:08x}", std::random_device{}());
   return token;
 }
 
@@ -43,7 +43,7 @@ fs::path temporary_beside(const fs::path& target) {
   // A file name has at most 255 bytes.
   const std::string name = target.filename().string().substr(0, 200);
   return parent_of(target) /
-         fmt::format(".{}.{}-{}-{}.tmp", name, ::getpid(), process_token(), next++);
+         formatted(".{}.{}-{}-{}.tmp", name, ::getpid(), process_token(), next++);
 }
 
 void sync_to_disk(const fs::path& path) {

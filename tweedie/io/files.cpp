@@ -31,7 +31,7 @@ struct Descriptor {
   const bool machine =
       std::find(std::begin(kMachine), std::end(kMachine), reason) != std::end(kMachine);
   throw Error(machine ? Error::Kind::kSystem : Error::Kind::kUser,
-              fmt::format("{}: cannot open: {}", file.string(), std::strerror(reason)));
+              formatted("{}: cannot open: {}", file.string(), std::strerror(reason)));
 }
 
 }  // namespace

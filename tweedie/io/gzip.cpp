@@ -28,7 +28,7 @@ std::string gunzip(std::string_view bytes, const std::string& source, uint64_t l
   constexpr size_t kPiece = size_t{1} << 20;
   Inflater inflater;
   z_stream& stream = inflater.stream;
-  std::string out;
+  std::string out, unpacked(kPiece, '\0');
   size_t used = 0;  // zlib counts in 32 bits, so the input goes in by pieces too
   while (true) {
     if (stream.avail_in == 0) {
@@ -37,12 +37,10 @@ std::string gunzip(std::string_view bytes, const std::string& source, uint64_t l
       stream.avail_in = static_cast<uInt>(piece);
       used += piece;
     }
-    const size_t before = out.size();
-    out.resize(before + kPiece);
-    stream.next_out = reinterpret_cast<Bytef*>(out.data() + before);
+    stream.next_out = reinterpret_cast<Bytef*>(unpacked.data());
     stream.avail_out = kPiece;
     const int result = inflate(&stream, Z_NO_FLUSH);
-    out.resize(out.size() - stream.avail_out);
+    out.append(unpacked, 0, kPiece - stream.avail_out);
     if (out.size() > limit) fail("{}: unpacks to more than {} bytes", source, limit);
     if (result == Z_STREAM_END) {
       const size_t left = stream.avail_in + (bytes.size() - used);

@@ -99,7 +99,7 @@ Image read_image(const fs::path& file, ImageNotes* notes) {
   }
   if (decoded.orientation != 1) {
     image = codec::oriented(std::move(image), decoded.orientation);
-    decoded.notes.push_back(fmt::format("EXIF rotation {} applied", decoded.orientation));
+    decoded.notes.push_back(formatted("EXIF rotation {} applied", decoded.orientation));
   }
   if (notes) *notes = std::move(decoded.notes);
   return std::move(image);

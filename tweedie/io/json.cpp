@@ -37,7 +37,7 @@ struct Place {
   const char* furthest;
 
   std::string str() const {
-    return fmt::format("{}:{}", source, 1 + std::count(text.data(), furthest, '\n'));
+    return formatted("{}:{}", source, 1 + std::count(text.data(), furthest, '\n'));
   }
 };
 

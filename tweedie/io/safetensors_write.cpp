@@ -45,14 +45,14 @@ std::string make_header(const std::vector<Item>& items,
     std::vector<std::string> pairs;
     for (const auto& [key, value] : metadata)
       pairs.push_back(json_string(key, file) + ":" + json_string(value, file));
-    header += fmt::format("\"__metadata__\":{{{}}}", fmt::join(pairs, ","));
+    header += formatted("\"__metadata__\":{{{}}}", fmt::join(pairs, ","));
   }
   uint64_t offset = 0;
   for (const Item& item : items) {
     separate();
     const uint64_t end =
         offset + static_cast<uint64_t>(item.tensor->numel()) * item.tensor->element_size();
-    header += fmt::format("{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}",
+    header += formatted("{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}",
                           json_string(*item.name, file), kDtypes[item.dtype].name,
                           fmt::join(item.tensor->sizes(), ","), offset, end);
     offset = end;

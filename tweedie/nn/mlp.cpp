@@ -60,7 +60,7 @@ Tensor MlpImpl::features(const Tensor& x) const {
 }
 
 std::string MlpImpl::describe() const {
-  return fmt::format("TweedieMLP, {} layers of {}", options_.depth, options_.width);
+  return formatted("TweedieMLP, {} layers of {}", options_.depth, options_.width);
 }
 
 // A block keeps its input, the input with the time, and what lies before and after the SiLU.

@@ -29,7 +29,7 @@ NetworkPlan make_plan(Network net, int64_t height, int64_t width, Choose&& choos
 
 std::string NetworkPlan::describe() const {
   const auto ours = std::ranges::count(convolutions, "winograd", &PlannedConv::algorithm);
-  return fmt::format("{} (version {}, {}): {} shapes by Winograd, {} stock",
+  return formatted("{} (version {}, {}): {} shapes by Winograd, {} stock",
                      measured ? "measured" : "by rule", version, instruction_set, ours,
                      static_cast<int64_t>(convolutions.size()) - ours);
 }
@@ -45,7 +45,7 @@ NetworkPlan plan_by_measurement(Network net, int64_t height, int64_t width, int6
     const ConvTimes times = time_conv3x3(s, batch, gradients);
     const ConvPlan chosen = times.winograd < times.stock ? ConvPlan::kWinograd : ConvPlan::kStock;
     if (notice)
-      notice(fmt::format("tuned {:>4} -> {:<4} {:>3}x{:<3} {:<8}  stock {:.3f} ms, winograd {:.3f}",
+      notice(formatted("tuned {:>4} -> {:<4} {:>3}x{:<3} {:<8}  stock {:.3f} ms, winograd {:.3f}",
                          s.in, s.out, s.height, s.width, name_of(chosen), 1e3 * times.stock,
                          1e3 * times.winograd));
     return chosen;
@@ -66,7 +66,7 @@ void use_plan(Network net, const NetworkPlan& plan) {
 std::string foreign_plan_notice(const NetworkPlan& plan) {
   const std::string here = kernels::instruction_set();
   if (plan.version == kConvPlanVersion && plan.instruction_set == here) return "";
-  return fmt::format(
+  return formatted(
       "the plan of the convolutions is of version {} for {}, here it would be version {} for {}: "
       "it is kept; --tune makes another",
       plan.version, plan.instruction_set, kConvPlanVersion, here);

@@ -34,13 +34,13 @@ std::string modern_name(std::string name, const State& state) {
   return name;
 }
 
-std::string shape(const Tensor& t) { return fmt::format("[{}]", fmt::join(t.sizes(), ",")); }
+std::string shape(const Tensor& t) { return formatted("[{}]", fmt::join(t.sizes(), ",")); }
 
 // "3 missing (a, b, c)"; "" if there are none.
 std::string list(const std::vector<std::string>& names, const char* what) {
   if (names.empty()) return "";
   const size_t shown = std::min<size_t>(names.size(), 3);
-  return fmt::format("{} {} ({}{})", names.size(), what,
+  return formatted("{} {} ({}{})", names.size(), what,
                      fmt::join(names.begin(), names.begin() + shown, ", "),
                      names.size() > shown ? ", ..." : "");
 }
@@ -76,10 +76,10 @@ void load_state(torch::nn::Module& module, State state, const std::string& sourc
     if (value.dim() == 4 && target->second.dim() == 2 && value.size(2) == 1 && value.size(3) == 1)
       value = value.flatten(1);
     if (!value.is_floating_point()) {
-      wrong_type.push_back(fmt::format("{} is {}", name, c10::toString(value.scalar_type())));
+      wrong_type.push_back(formatted("{} is {}", name, c10::toString(value.scalar_type())));
     } else if (value.sizes() != target->second.sizes()) {
       wrong_shape.push_back(
-          fmt::format("{} is {}, not {}", name, shape(value), shape(target->second)));
+          formatted("{} is {}, not {}", name, shape(value), shape(target->second)));
     }
     found[today] = value;
   }

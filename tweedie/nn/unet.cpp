@@ -63,7 +63,7 @@ void UNetImpl::build() {
 }
 
 std::string UNetImpl::describe() const {
-  return fmt::format("UNet2DModel, channels {}", fmt::join(options_.block_out_channels, "-"));
+  return formatted("UNet2DModel, channels {}", fmt::join(options_.block_out_channels, "-"));
 }
 
 void UNetImpl::set_dropout_generator(at::Generator generator) {
@@ -124,7 +124,7 @@ Tensor UNetImpl::embed_class(const Tensor& labels, const Tensor& x) const {
     fail("[unet] class labels given to an unconditional network (num_class_embeds is null)");
   if (!labels.defined())
     fail("[unet] class labels missing: the network is class-conditional ({})",
-         class_table_ ? fmt::format("classes 0..{}", *options_.num_class_embeds - 1)
+         class_table_ ? formatted("classes 0..{}", *options_.num_class_embeds - 1)
                       : "class_embed_type " + *options_.class_embed_type);
   const int64_t n = x.size(0);
   if (class_table_) {

@@ -91,7 +91,7 @@ void check_skips(const UNetOptions& o) {
 void check_block_groups(const UNetOptions& o, bool down, size_t level) {
   const auto& names = down ? o.down_block_types : o.up_block_types;
   const BlockType& type = find_block(down ? down_blocks() : up_blocks(), names[level]);
-  const std::string where = fmt::format("{} {}", type.name, level);
+  const std::string where = formatted("{} {}", type.name, level);
   if (!type.skip && !o.norm_num_groups)
     fail("[unet] norm_num_groups null: {} needs a number; only skip blocks choose by themselves",
          type.name);

@@ -1,7 +1,6 @@
 #include "tweedie/pipeline/chart.h"
 
 #include <cairo.h>
-#include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
@@ -24,9 +23,9 @@ double tick_step(double span, int count) {
 }
 
 std::string tick_text(double value) {
-  if (std::abs(value) >= 1e6) return fmt::format("{:.3g}M", value / 1e6);
-  if (std::abs(value) >= 1e3) return fmt::format("{:.3g}k", value / 1e3);
-  return fmt::format("{:.3g}", value);
+  if (std::abs(value) >= 1e6) return formatted("{:.3g}M", value / 1e6);
+  if (std::abs(value) >= 1e3) return formatted("{:.3g}k", value / 1e3);
+  return formatted("{:.3g}", value);
 }
 
 class ChartPainter : public Pen {

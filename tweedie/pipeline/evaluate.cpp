@@ -1,6 +1,6 @@
 #include "tweedie/pipeline/evaluate.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
@@ -105,9 +105,9 @@ std::string method_of(const EvaluateRequest& request, const ProcessOptions& opti
   const int64_t steps = static_cast<int64_t>(chain.timesteps.size());
   text +=
       steps == options.num_train_timesteps
-          ? fmt::format(", {} steps", steps)
-          : fmt::format(", {} of {} steps ({})", steps, options.num_train_timesteps, chain.spacing);
-  text += bpd.exact ? ", all t" : fmt::format(", {} t an image", bpd.t_per_image);
+          ? formatted(", {} steps", steps)
+          : formatted(", {} of {} steps ({})", steps, options.num_train_timesteps, chain.spacing);
+  text += bpd.exact ? ", all t" : formatted(", {} t an image", bpd.t_per_image);
   text += ", variance " + options.variance_type;
   text += options.thresholding  ? ", x_0 thresholded"
           : options.clip_sample ? ", x_0 clipped"
@@ -120,13 +120,13 @@ std::string method_of(const EvaluateRequest& request, const ProcessOptions& opti
 
 std::string method_of(const OdeBpdOptions& options, const OdeBpd& bpd) {
   const OdeLikelihoodOptions& ode = options.ode;
-  return fmt::format(
+  return formatted(
       "probability-flow ODE, {} steps of {}, divergence {}, dequantisation {}, "
       "density at sigma/alpha {:.4g}",
       options.steps, ode.method,
       ode.divergence == "exact"
           ? "exact"
-          : fmt::format("by {} {} probe{}", ode.probes, ode.probe, ode.probes == 1 ? "" : "s"),
+          : formatted("by {} {} probe{}", ode.probes, ode.probe, ode.probes == 1 ? "" : "s"),
       bpd.dequantisation, bpd.sigma);
 }
 

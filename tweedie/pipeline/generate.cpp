@@ -1,7 +1,7 @@
 #include "tweedie/pipeline/generate.h"
 
+#include <ATen/ATen.h>
 #include <ATen/record_function.h>
-#include <torch/torch.h>
 
 #include <charconv>
 #include <chrono>
@@ -41,7 +41,7 @@ int64_t class_index(const Model& model, const std::string& name) {
   }
   if (number && index >= 0 && index < model.class_count()) return index;
   if (has_null) known.push_back("none");
-  const std::string range = fmt::format("0..{}", model.class_count() - 1);
+  const std::string range = formatted("0..{}", model.class_count() - 1);
   if (number) fail("--class {}: outside {} of {}", name, range, model.name);
   fail("--class: {} (or {})", unknown_message("class", name, known), range);
 }
@@ -56,7 +56,7 @@ std::string class_name(const Model& model, int64_t index) {
 void generate(Model& model, const GenerateRequest& request, const Plan& plan,
               const GenerateCallbacks& callbacks, const CancelToken& cancel) {
   const c10::InferenceMode guard;
-  const torch::Device device = model.net->parameters().front().device();
+  const at::Device device = model.net->parameters().front().device();
   const Process process(plan.process);
   const Grid grid = make_grid(process, plan.grid);
   const SamplerFn sample = find_sampler(plan.sampler).run;
@@ -78,8 +78,8 @@ void generate(Model& model, const GenerateRequest& request, const Plan& plan,
     }
     Tensor labels;
     if (!plan.classes.empty())
-      labels = torch::tensor(std::vector<int64_t>(plan.classes.begin() + first,
-                                                  plan.classes.begin() + first + n))
+      labels = at::tensor(std::vector<int64_t>(plan.classes.begin() + first,
+                                               plan.classes.begin() + first + n))
                    .to(device);
     const Denoiser denoise = process.denoiser(
         [&](const Tensor& x, const Tensor& t) { return model.net->forward(x, t, labels); });
@@ -116,12 +116,12 @@ std::vector<Image> generate(Model& model, const GenerateRequest& request,
 
 double seconds_per_call(Model& model, int64_t batch) {
   const c10::InferenceMode guard;
-  const auto options = torch::TensorOptions().device(model.net->parameters().front().device());
+  const auto options = at::TensorOptions().device(model.net->parameters().front().device());
   const Tensor x =
-      torch::zeros({batch, model.options().in_channels, model.height, model.width}, options);
-  const Tensor t = torch::full({batch}, 0, options.dtype(torch::kLong));
+      at::zeros({batch, model.options().in_channels, model.height, model.width}, options);
+  const Tensor t = at::full({batch}, 0, options.dtype(at::kLong));
   const Tensor labels =
-      model.conditional() ? torch::zeros({batch}, options.dtype(torch::kLong)) : Tensor();
+      model.conditional() ? at::zeros({batch}, options.dtype(at::kLong)) : Tensor();
   model.net->forward(x, t, labels);
   const auto start = Clock::now();
   model.net->forward(x, t, labels).cpu();

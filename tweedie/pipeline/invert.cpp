@@ -1,6 +1,6 @@
 #include "tweedie/pipeline/invert.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <chrono>
 
@@ -34,9 +34,9 @@ std::vector<int64_t> classes_of(const Model& model, const InvertRequest& request
 Tensor invert(Model& model, const InvertRequest& request, const ProgressFn& progress,
               const CancelToken& cancel) {
   const c10::InferenceMode guard;
-  const torch::Device device = model.net->parameters().front().device();
+  const at::Device device = model.net->parameters().front().device();
   const std::vector<int64_t> classes = classes_of(model, request);
-  const Tensor labels = classes.empty() ? Tensor() : torch::tensor(classes).to(device);
+  const Tensor labels = classes.empty() ? Tensor() : at::tensor(classes).to(device);
   const Plan way = plan(model, {.n = request.images.size(0),
                                 .sampler = "ddim",
                                 .steps = request.steps,

@@ -81,12 +81,12 @@ fs::path weights_file(const fs::path& folder) {
 
 }  // namespace
 
-torch::Device device_of(const std::string& name) {
-  if (name == "cpu") return torch::kCPU;
+at::Device device_of(const std::string& name) {
+  if (name == "cpu") return at::kCPU;
   if (name != "cuda") fail_unknown("device", name, {"cpu", "cuda"});
-  if (!torch::cuda::is_available())
+  if (!at::hasCUDA())
     fail("--device cuda: this LibTorch finds no CUDA device; known: cpu");
-  return torch::kCUDA;
+  return at::kCUDA;
 }
 
 int64_t Model::class_count() const {
@@ -121,7 +121,7 @@ Model load_model(const fs::path& folder, const std::string& device) {
   if (!size)
     fail("{}: sample_size is null: expected a size or [height, width]", config_file.string());
   std::tie(model.height, model.width) = *size;
-  const torch::Device where = device_of(device);
+  const at::Device where = device_of(device);
   const fs::path weights = weights_file(net);
   naming(config_file, [&] {
     model.net = build_network(options);

@@ -1,6 +1,6 @@
 #include "tweedie/pipeline/points.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <cmath>
@@ -63,11 +63,11 @@ Tensor points_of(const Dataset& data, int64_t n, std::vector<int64_t>* labels) {
 void write_csv(const std::string& file, const Tensor& points, const PointSpace& space,
                const std::vector<std::string>& classes) {
   std::string text =
-      fmt::format("{}{}\n", fmt::join(space.columns, ","), classes.empty() ? "" : ",label");
+      formatted("{}{}\n", fmt::join(space.columns, ","), classes.empty() ? "" : ",label");
   for (int64_t i = 0; i < points.size(0); ++i) {
     const double* row = points.data_ptr<double>() + i * points.size(1);
     for (int64_t d = 0; d < points.size(1); ++d)
-      text += fmt::format("{}{:.9g}", d ? "," : "", row[d]);
+      text += formatted("{}{:.9g}", d ? "," : "", row[d]);
     text += classes.empty() ? "\n" : "," + classes[i] + "\n";
   }
   write_file(file, text);
@@ -111,7 +111,7 @@ std::vector<Image> PointFlow::frames() const {
   for (const auto& [step, batches] : places_) {
     const Tensor points = at::cat(batches);
     Chart chart = scatter(points, space_);
-    chart.title = fmt::format("step {} of {}", step, steps_);
+    chart.title = formatted("step {} of {}", step, steps_);
     chart.series.push_back({.size = 0.6});  // the traces, one behind the other
     Chart::Series& all = chart.series.back();
     traces.resize(std::min(kTraced, points.size(0)));

@@ -275,17 +275,17 @@ std::vector<std::string> ProfileReport::lines() const {
   if (steps == 0)
     return {"profile     nothing: the first step is the warm-up and there was no other"};
   const auto line = [&](const std::string& kind, double took, double flop) {
-    std::string text = fmt::format("{:<20} {:>9.3f} {:>6.1f}%", kind, took, 100 * took / seconds);
+    std::string text = formatted("{:<20} {:>9.3f} {:>6.1f}%", kind, took, 100 * took / seconds);
     if (flop > 0)
-      text += fmt::format(" {:>9.1f} {:>8.1f}%", 1e-9 * flop / took, 100 * flop / took / peak);
+      text += formatted(" {:>9.1f} {:>8.1f}%", 1e-9 * flop / took, 100 * flop / took / peak);
     return text;
   };
   std::vector<std::string> out = {
-      fmt::format(
+      formatted(
           "profile of {} steps, {:.4g} s each, after one of warm-up; {} threads, {}, at most "
           "{:.0f} GFLOP/s in float32",
           steps, seconds / double(steps), threads, instruction_set, 1e-9 * peak),
-      fmt::format("{:<20} {:>9} {:>7} {:>9} {:>9}", "", "seconds", "share", "GFLOP/s", "of peak")};
+      formatted("{:<20} {:>9} {:>7} {:>9} {:>9}", "", "seconds", "share", "GFLOP/s", "of peak")};
   double flop = 0;
   for (const ProfileRow& row : rows) {
     if (row.seconds > 5e-4 * seconds) out.push_back(line(row.kind, row.seconds, row.flop));
@@ -293,12 +293,12 @@ std::vector<std::string> ProfileReport::lines() const {
   }
   out.push_back(line("all", seconds, flop));
   out.push_back(line("in the kernels", kernel_seconds(), flop));
-  out.push_back(fmt::format(
+  out.push_back(formatted(
       "tensors: {:.0f} allocations and {:.1f} MB a step, {} bytes more after the last step than "
       "after the second",
       allocations, 1e-6 * allocated_bytes, growth));
   out.push_back(
-      fmt::format("process: {:.1f} MB in memory after the second step, {:.1f} after the last",
+      formatted("process: {:.1f} MB in memory after the second step, {:.1f} after the last",
                   1e-6 * double(resident_early), 1e-6 * double(resident_last)));
   return out;
 }

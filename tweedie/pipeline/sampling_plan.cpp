@@ -1,5 +1,4 @@
 // Decides and checks a request before any work.
-#include <fmt/ranges.h>
 
 #include "tweedie/pipeline/generate.h"
 #include "tweedie/process/timesteps.h"
@@ -13,7 +12,7 @@ void check_noise(const GenerateRequest& request, const Model& model, int64_t dra
     fail("[noise] 'steps' without 'init': the noise to begin with is missing");
   const std::vector<int64_t> wanted = {request.n, model.options().in_channels, model.height,
                                        model.width};
-  const auto shape = [](const Tensor& t) { return fmt::format("[{}]", fmt::join(t.sizes(), ",")); };
+  const auto shape = [](const Tensor& t) { return formatted("[{}]", fmt::join(t.sizes(), ",")); };
   if (request.noise_init.defined() && request.noise_init.sizes() != wanted)
     fail("[noise] 'init' has the shape {}: expected [{}]", shape(request.noise_init),
          fmt::join(wanted, ","));
@@ -154,8 +153,8 @@ void decide_classes(const Model& model, const GenerateRequest& request, Plan& pl
     fail("--class is needed: {} takes classes and does not say which", model.name);
   if (!plan.classes.empty() || !model.conditional()) return;
   for (int64_t i = 0; i < request.n; ++i) plan.classes.push_back(i % model.class_count());
-  plan.notes.push_back(fmt::format("classes 0..{} in turn by image index (--class picks one)",
-                                   model.class_count() - 1));
+  plan.notes.push_back(formatted("classes 0..{} in turn by image index (--class picks one)",
+                                 model.class_count() - 1));
 }
 
 // Which levels are visited: the grid as asked for, where the number of steps does not say it.

@@ -133,7 +133,7 @@ std::vector<std::string> Training::facts() const {
   const std::vector<std::string> skipped = data_->skipped();
   if (!skipped.empty())
     lines.push_back(
-        fmt::format("skipped     {} files, the first: {}", skipped.size(), skipped.front()));
+        formatted("skipped     {} files, the first: {}", skipped.size(), skipped.front()));
   for (const std::string& line : trainer_->plan().lines()) lines.push_back(line);
   return lines;
 }
@@ -143,12 +143,12 @@ std::string Training::time_needed() {
   const TrainPlan plan = trainer_->plan();
   const double images = static_cast<double>(plan.batch_size * plan.accumulate);
   const std::string rate =
-      fmt::format("time: {:.3g} s a step, {:.3g} images/s", step, images / step);
+      formatted("time: {:.3g} s a step, {:.3g} images/s", step, images / step);
   if (!plan.steps)
-    return rate + fmt::format("; about {:.0f} steps in {:g} minutes", 60 * *plan.minutes / step,
+    return rate + formatted("; about {:.0f} steps in {:g} minutes", 60 * *plan.minutes / step,
                               *plan.minutes);
   const double hours = static_cast<double>(*plan.steps) * step / 3600;
-  return rate + fmt::format("; about {:.3g} {} for {} steps, previews and checkpoints aside",
+  return rate + formatted("; about {:.3g} {} for {} steps, previews and checkpoints aside",
                             hours < 1 ? 60 * hours : hours, hours < 1 ? "minutes" : "hours",
                             *plan.steps);
 }
@@ -209,9 +209,9 @@ void Training::preview(const TrainView& view, const CancelToken& cancel) const {
   const int64_t n = model.points() ? kPreviewPoints : kPreviewImages;
   const GenerateRequest request{.n = n, .batch = n, .sampler = "ddim", .steps = steps};
   fs::create_directories(folder_ / "previews");
-  const fs::path file = folder_ / "previews" / fmt::format("step_{:07}.png", view.state.step);
+  const fs::path file = folder_ / "previews" / formatted("step_{:07}.png", view.state.step);
   write_image(file, preview_of(model, request, cancel),
-              {{"tweedie", fmt::format("step {}", view.state.step)}});
+              {{"tweedie", formatted("step {}", view.state.step)}});
   if (view.show) view.show("preview", file);
 }
 

@@ -53,7 +53,7 @@ double psi(int j, double g) {
 void require_dpmpp_type(const char* sampler, const SamplerOptions& options) {
   const std::string type = options.solver_type.value_or("midpoint");
   if (type != "midpoint" && type != "heun")
-    fail_unknown(fmt::format("[{}] solver_type", sampler), type, {"midpoint", "heun"});
+    fail_unknown(formatted("[{}] solver_type", sampler), type, {"midpoint", "heun"});
 }
 
 Tensor dpmpp_step(const char* sampler, const Tensor& x, const History& history, const Level& next,

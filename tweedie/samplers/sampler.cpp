@@ -14,7 +14,7 @@ const std::vector<SamplerInfo>& samplers() {
 }
 
 bool SamplerInfo::heeds(std::string_view field) const {
-  return fmt::format(" {} ", reads).find(fmt::format(" {} ", field)) != std::string::npos;
+  return formatted(" {} ", reads).find(formatted(" {} ", field)) != std::string::npos;
 }
 
 SamplerCost cost_of(const SamplerInfo& sampler, const Grid& grid, const SamplerOptions& options) {
@@ -50,7 +50,7 @@ std::string advice(const std::string& sampler, int64_t steps, int64_t T,
   const bool large =
       options.variance_type == "fixed_large" || options.variance_type == "fixed_large_log";
   if (sampler == "ddpm" && large && steps < T)
-    return fmt::format(
+    return formatted(
         "ddpm with {} over {} steps adds too much noise: it is meant for the full "
         "chain; fixed_small or ddim suit fewer steps",
         options.variance_type, steps);

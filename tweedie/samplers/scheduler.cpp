@@ -77,7 +77,7 @@ void check_supported(const Json& config, const SamplerInfo& sampler) {
   for (const Needed& needed : all) {
     if (!config.contains(needed.key) || config[needed.key].is_null()) continue;
     if (edm && std::string_view(needed.key).starts_with("sigma_m")) continue;
-    const bool asked = std::string_view(needed.whose).find(fmt::format(" {} ", sampler.name)) !=
+    const bool asked = std::string_view(needed.whose).find(formatted(" {} ", sampler.name)) !=
                        std::string_view::npos;
     if (asked && config[needed.key] != needed.value)
       fail("{} is {}: the sampler {} follows only {}", needed.key, config[needed.key].dump(),

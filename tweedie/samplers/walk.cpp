@@ -11,7 +11,7 @@ Step named(const char* sampler, int64_t step, const Take& take) {
   try {
     return take();
   } catch (const Error& e) {
-    throw Error(e.kind(), fmt::format("[{}] step {}: {}", sampler, step, e.what()));
+    throw Error(e.kind(), formatted("[{}] step {}: {}", sampler, step, e.what()));
   }
 }
 

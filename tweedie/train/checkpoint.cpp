@@ -48,7 +48,7 @@ Checkpoint load(const fs::path& folder) {
 }  // namespace
 
 fs::path save_checkpoint(const fs::path& run, const Checkpoint& checkpoint, int64_t keep) {
-  const fs::path folder = run / "checkpoints" / fmt::format("step_{}", checkpoint.state.step);
+  const fs::path folder = run / "checkpoints" / formatted("step_{}", checkpoint.state.step);
   write_folder(folder, [&](const fs::path& temporary) {
     write_safetensors(temporary / "weights.safetensors", checkpoint.weights);
     write_safetensors(temporary / "ema.safetensors", checkpoint.ema);
@@ -73,7 +73,7 @@ Checkpoint load_newest_checkpoint(const fs::path& run, const NoticeFn& notice) {
       return load(folder);
     } catch (const Error& e) {
       reason = e.what();
-      if (notice) notice(fmt::format("{} is passed over: {}", folder.string(), reason));
+      if (notice) notice(formatted("{} is passed over: {}", folder.string(), reason));
     }
   }
   fail("[train] no checkpoint to resume from in {}: {}", (run / "checkpoints").string(), reason);

@@ -27,8 +27,8 @@ void check_setup(const TrainSetup& setup) {
   if (model.in_channels != data.channels)
     fail("[train] model.in_channels is {} and the {} have {}", model.in_channels,
          data.points ? "points" : "images",
-         data.points ? fmt::format("{} columns", data.channels)
-                     : fmt::format("{} channels", data.channels));
+         data.points ? formatted("{} columns", data.channels)
+                     : formatted("{} channels", data.channels));
   const std::string& variance = setup.process.options().variance_type;
   const bool learned = variance.starts_with("learned");
   if (model.out_channels != (learned ? 2 : 1) * model.in_channels)
@@ -77,7 +77,7 @@ std::vector<std::string> differences(const Json& before, const Json& now,
   keys.update(now);
   for (const auto& [key, unused] : keys.items())
     if (value(before, key) != value(now, key))
-      out.push_back(fmt::format("{}{} {} -> {}", prefix, key, value(before, key).dump(),
+      out.push_back(formatted("{}{} {} -> {}", prefix, key, value(before, key).dump(),
                                 value(now, key).dump()));
   return out;
 }
@@ -91,7 +91,7 @@ void check_same(const TrainState& saved, const TrainState& now, const std::files
     const size_t shown = std::min<size_t>(changed.size(), 4);
     fail("[train] {} was trained with another network or process: {}{}; resume needs the same",
          run.string(), fmt::join(changed.begin(), changed.begin() + shown, ", "),
-         changed.size() > shown ? fmt::format(" and {} more", changed.size() - shown) : "");
+         changed.size() > shown ? formatted(" and {} more", changed.size() - shown) : "");
   }
   if (!notice) return;
   changed = differences(saved.objective, now.objective, "objective.");
@@ -100,7 +100,7 @@ void check_same(const TrainState& saved, const TrainState& now, const std::files
   for (std::string& line : differences(saved.data, now.data, "data."))
     changed.push_back(line + ": from here on the training differs from one that was not stopped");
   if (saved.threads != now.threads)
-    changed.push_back(fmt::format("threads {} -> {}: sums are rounded in another order",
+    changed.push_back(formatted("threads {} -> {}: sums are rounded in another order",
                                   saved.threads, now.threads));
   for (const std::string& line : changed) notice("changed since the checkpoint: " + line);
 }

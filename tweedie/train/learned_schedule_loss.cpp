@@ -1,6 +1,6 @@
 #include "tweedie/train/learned_schedule_loss.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <cmath>
 #include <numbers>

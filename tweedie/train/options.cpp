@@ -6,9 +6,9 @@ namespace tweedie {
 
 void validate(const TrainOptions& options) {
   std::vector<std::string> given;
-  if (options.steps) given.push_back(fmt::format("train.steps = {}", *options.steps));
-  if (options.images) given.push_back(fmt::format("train.images = {}", *options.images));
-  if (options.minutes) given.push_back(fmt::format("train.minutes = {}", *options.minutes));
+  if (options.steps) given.push_back(formatted("train.steps = {}", *options.steps));
+  if (options.images) given.push_back(formatted("train.images = {}", *options.images));
+  if (options.minutes) given.push_back(formatted("train.minutes = {}", *options.minutes));
   if (given.empty())
     fail("[train] no budget: give exactly one of train.steps, train.images, train.minutes");
   if (given.size() > 1)

@@ -8,9 +8,9 @@ namespace tweedie {
 namespace {
 
 std::string size_text(int64_t bytes) {
-  if (bytes < int64_t{1} << 20) return fmt::format("{} KiB", (bytes + 1023) >> 10);
-  if (bytes < int64_t{10} << 30) return fmt::format("{} MiB", bytes >> 20);
-  return fmt::format("{} GiB", bytes >> 30);
+  if (bytes < int64_t{1} << 20) return formatted("{} KiB", (bytes + 1023) >> 10);
+  if (bytes < int64_t{10} << 30) return formatted("{} MiB", bytes >> 20);
+  return formatted("{} GiB", bytes >> 30);
 }
 
 }  // namespace
@@ -40,19 +40,19 @@ TrainPlan plan_training(const TrainOptions& train, const NetworkImpl& net, int64
 std::vector<std::string> TrainPlan::lines() const {
   std::vector<std::string> out;
   out.push_back(
-      fmt::format("network: {} parameters, {}x{}x{}", parameters, height, width, channels));
+      formatted("network: {} parameters, {}x{}x{}", parameters, height, width, channels));
   out.push_back(
-      fmt::format("memory: about {} ({} for weights, gradients, optimiser and EMA; {} for "
+      formatted("memory: about {} ({} for weights, gradients, optimiser and EMA; {} for "
                   "activations)",
                   size_text(memory_bytes()), size_text(weight_bytes), size_text(activation_bytes)));
   const std::string batch = accumulate == 1
-                                ? fmt::format("batch {}", batch_size)
-                                : fmt::format("batch {} x {} accumulated", batch_size, accumulate);
-  out.push_back(steps ? fmt::format("budget: {} steps, {} images, {:.1f} epochs of {}; {}, {}",
+                                ? formatted("batch {}", batch_size)
+                                : formatted("batch {} x {} accumulated", batch_size, accumulate);
+  out.push_back(steps ? formatted("budget: {} steps, {} images, {:.1f} epochs of {}; {}, {}",
                                     *steps, *images, *epochs, dataset_images, batch, precision)
-                      : fmt::format("budget: {:g} minutes over {} images; {}, {}",
+                      : formatted("budget: {:g} minutes over {} images; {}, {}",
                                     minutes.value_or(0), dataset_images, batch, precision));
-  out.push_back(fmt::format("writes to {}", folder.string()));
+  out.push_back(formatted("writes to {}", folder.string()));
   return out;
 }
 

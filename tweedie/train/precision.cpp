@@ -1,6 +1,6 @@
 #include "tweedie/train/precision.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include <algorithm>
 #include <chrono>
@@ -39,7 +39,7 @@ std::string resolve_precision(const std::string& precision, at::Device device,
   const double fp32 = time_convolution("fp32", device), bf16 = time_convolution("bf16", device);
   const std::string chosen = bf16 < fp32 ? "bf16" : "fp32";
   if (notice)
-    notice(fmt::format("precision {}: a 3x3 convolution takes {:.2f} ms in fp32, {:.2f} ms in bf16",
+    notice(formatted("precision {}: a 3x3 convolution takes {:.2f} ms in fp32, {:.2f} ms in bf16",
                        chosen, 1e3 * fp32, 1e3 * bf16));
   return chosen;
 }

@@ -1,6 +1,6 @@
 #include "tweedie/train/step_loss.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
 
 #include "tweedie/losses/loss.h"
 #include "tweedie/train/draws.h"

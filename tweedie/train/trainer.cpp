@@ -1,7 +1,7 @@
 #include "tweedie/train/trainer.h"
 
+#include <ATen/ATen.h>
 #include <ATen/record_function.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <chrono>
@@ -211,7 +211,7 @@ void Trainer::State::restore(const NoticeFn& notice) {
   const Checkpoint saved = load_newest_checkpoint(setup.folder, notice);
   check_same(saved.state, at, setup.folder, notice);
   const std::string folder =
-      (setup.folder / "checkpoints" / fmt::format("step_{}", saved.state.step)).string();
+      (setup.folder / "checkpoints" / formatted("step_{}", saved.state.step)).string();
   load_state(*setup.net, saved.ema, folder + "/ema.safetensors");
   ema.load(parameters.tensors);
   load_state(*setup.net, saved.weights, folder + "/weights.safetensors");
@@ -225,7 +225,7 @@ void Trainer::State::restore(const NoticeFn& notice) {
   if (train.precision != "auto") at.precision = train.precision;
   decide_plan(notice);
   total = total_steps(train, at.step, at.images);
-  if (notice) notice(fmt::format("resumed at step {} from {}", at.step, folder));
+  if (notice) notice(formatted("resumed at step {} from {}", at.step, folder));
 }
 
 fs::path Trainer::State::save() {
@@ -360,7 +360,7 @@ TrainState Trainer::run(const TrainCallbacks& callbacks, const CancelToken& canc
     }
     if (stopped)
       throw Error(Error::Kind::kInterrupted,
-                  fmt::format("interrupted after step {}; the training is saved and can be resumed",
+                  formatted("interrupted after step {}; the training is saved and can be resumed",
                               s.at.step));
   }
   return s.at;

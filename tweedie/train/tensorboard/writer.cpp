@@ -25,6 +25,13 @@ std::string little_endian(T value) {
   return out;
 }
 
+// Not fail_system(): the fmt that this folder sees is not LibTorch's, which the library formats
+// with.
+[[noreturn]] void fail_to(const char* be_what, const std::filesystem::path& file) {
+  throw Error(Error::Kind::kSystem, fmt::format("[train] {}: cannot be {}: {}", file.string(),
+                                                be_what, std::strerror(errno)));
+}
+
 }  // namespace
 
 uint32_t masked_crc32c(const void* bytes, size_t size) {
@@ -49,7 +56,7 @@ EventWriter::EventWriter(std::filesystem::path folder, int64_t first_step) {
   std::filesystem::create_directories(folder, error);
   file_ = folder / name;
   out_.open(file_, std::ios::binary | std::ios::app);
-  if (!out_) fail_system("[train] {}: cannot be created: {}", file_.string(), std::strerror(errno));
+  if (!out_) fail_to("created", file_);
   Event version = event_at(first_step);
   version.set_file_version("brain.Event:2");
   write(version.SerializeAsString());
@@ -85,7 +92,7 @@ void EventWriter::write(const std::string& message) {
   out_ << length << little_endian(masked_crc32c(length.data(), length.size())) << message
        << little_endian(masked_crc32c(message.data(), message.size()));
   out_.flush();
-  if (!out_) fail_system("[train] {}: cannot be written: {}", file_.string(), std::strerror(errno));
+  if (!out_) fail_to("written", file_);
 }
 
 }  // namespace tweedie
