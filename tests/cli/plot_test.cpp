@@ -105,8 +105,9 @@ TEST_F(PlotListInfo, ListTellsTheChoicesOfEveryKey) {
       EXPECT_EQ(entry["choices"], Json::array({"unet", "mlp"}));
       ++found;
     }
-    if (entry["key"] == "model.in_channels")
+    if (entry["key"] == "model.in_channels") {
       EXPECT_EQ(entry["model_type"], ++channels == 1 ? "unet" : "mlp");
+    }
   }
   EXPECT_EQ(found, 3);
   EXPECT_EQ(channels, 2) << "that of the U-Net and that of the MLP";

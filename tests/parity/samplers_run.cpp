@@ -1,6 +1,7 @@
 // samplers_run FOLDER: the ends of the runs in FOLDER/cases.json (written by samplers_live.py), in
 // float32, into FOLDER/answers.safetensors.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,7 @@
 // scheduler_run FOLDER: what this library makes of FOLDER/cases.json (written by
 // scheduler_live.py), into FOLDER/answers.safetensors and one scheduler folder a case.
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include <cstdio>
 

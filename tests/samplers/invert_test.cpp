@@ -26,8 +26,8 @@ Tensor images() {
 }
 
 // How far ddim comes back to the image.
-double round_trip(int64_t steps, int64_t iterations) {
-  const Process process{ProcessOptions{}};
+double round_trip(int64_t steps, int64_t iterations, const ProcessOptions& options = {}) {
+  const Process process(options);
   const std::vector<Level> levels = process.levels(steps, "trailing");
   const Tensor noise = ddim_invert(denoise(), images(), levels, process.schedule().level(0),
                                    {.iterations = iterations});
@@ -41,6 +41,14 @@ double round_trip(int64_t steps, int64_t iterations) {
 TEST(Invert, IteratedToItsFixedPointIsTheInverseOfDdim) {
   EXPECT_LT(round_trip(50, 200), 1e-11);
   EXPECT_LT(round_trip(10, 2000), 1e-9);
+}
+
+// In noise alone eps is x itself and says nothing; x_0 does.
+TEST(Invert, BeginsInNoiseAlone) {
+  ProcessOptions options;
+  options.rescale_betas_zero_snr = true, options.prediction_type = "v_prediction";
+  ASSERT_EQ(Process(options).levels(50, "trailing").front().alpha, 0);
+  EXPECT_LT(round_trip(50, 200, options), 1e-11);
 }
 
 // The plain form is off by the step's size: half the steps, twice the error.

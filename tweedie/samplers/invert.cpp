@@ -15,14 +15,16 @@ Tensor ddim_invert(const Denoiser& denoise, Tensor x0, const std::vector<Level>&
   Tensor x = std::move(x0);
   for (int64_t i = 0; i < total; ++i) {
     const Level from = levels[total - i], to = levels[total - 1 - i];
-    const auto step = [&](const Tensor& e) {
-      return to.alpha / from.alpha * (x - from.sigma * e) + to.sigma * e;  // DDIM Sec. 4.3
+    const auto step = [&](const Estimate& e) {
+      // In noise alone eps is x itself, whatever x is: x_0 tells where it leads.
+      if (to.alpha == 0) return to.sigma / from.sigma * (x - from.alpha * e.x0);
+      return to.alpha / from.alpha * (x - from.sigma * e.eps) + to.sigma * e.eps;  // DDIM Sec. 4.3
     };
     Estimate e = denoise(x, from.sigma == 0 ? at_data : from);
-    Tensor ahead = step(e.eps);
+    Tensor ahead = step(e);
     for (int64_t k = 0; k < options.iterations; ++k) {
       e = denoise(ahead, to);
-      ahead = step(e.eps);
+      ahead = step(e);
     }
     x = ahead;
     require_finite(x, "invert", i + 1, to);
