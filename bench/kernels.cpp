@@ -82,9 +82,8 @@ void conv(Rounds& rounds) {
       const Operation stock = [&](const Tensors& t) { return at::conv2d(t[0], t[1], b, 1, 1); };
       const double flop = 2.0 * 9 * double(n * s.in * s.out * s.side * s.side);
       const auto duel = [&](const char* what, const Work& a, const Work& plain, const Work& nhwc) {
-        rounds.duel(
-            {s.net, n, formatted("{}->{}, {}x{}", s.in, s.out, s.side, s.side), what, flop}, a,
-            {{"contiguous", plain}, {"channels_last", nhwc}});
+        rounds.duel({s.net, n, formatted("{}->{}, {}x{}", s.in, s.out, s.side, s.side), what, flop},
+                    a, {{"contiguous", plain}, {"channels_last", nhwc}});
       };
       duel("forward", inference(ours, {x_last, w_last}), inference(stock, {x, w}),
            inference(stock, {x_last, w_last}));

@@ -94,8 +94,8 @@ void Rounds::machine() const {
 
 void Rounds::section(const std::string& name, const std::string& unit, const std::string& title) {
   section_ = name, unit_ = unit;
-  head_ = formatted("\n{}\n{:12}  {:>5}  {:26}  {:17}  {:>7}  {:>7}  {}", title, "network",
-                      "batch", "shape", "what", "ours", "stock", "ratio (least .. most)");
+  head_ = formatted("\n{}\n{:12}  {:>5}  {:26}  {:17}  {:>7}  {:>7}  {}", title, "network", "batch",
+                    "shape", "what", "ours", "stock", "ratio (least .. most)");
 }
 
 void Rounds::duel(const Case& c, const Work& our_work, const std::vector<Stock>& layouts) {
@@ -141,9 +141,9 @@ void Rounds::duel(const Case& c, const Work& our_work, const std::vector<Stock>&
   } else {
     if (!head_.empty()) print(std::exchange(head_, ""));
     print(formatted("{:12}  {:>5}  {:26}  {:17}  {:7.1f}  {:7.1f}  {:.2f} ({:.2f} .. {:.2f}){}",
-                      c.net, c.batch ? std::to_string(c.batch) : "", c.shape, c.what, our_rate,
-                      stock_rate, median(ratios), *least, *most,
-                      busy > 0.1 ? formatted("  others took {:.1f} cores", busy) : ""));
+                    c.net, c.batch ? std::to_string(c.batch) : "", c.shape, c.what, our_rate,
+                    stock_rate, median(ratios), *least, *most,
+                    busy > 0.1 ? formatted("  others took {:.1f} cores", busy) : ""));
   }
 }
 

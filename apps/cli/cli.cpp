@@ -125,7 +125,7 @@ void ProgressBar::operator()(const Progress& p) {
     line += formatted(" {}/{} {}s", p.done, p.total, p.unit);
     if (p.seconds > 0 && done > 0)
       line += formatted("  {:.3g}/s  ETA {}", p.done / p.seconds,
-                          duration(p.seconds / done * (p.total - done)));
+                        duration(p.seconds / done * (p.total - done)));
   } else {
     line += formatted(" {} {}s  {}", p.done, p.unit, duration(p.seconds));
   }

@@ -66,7 +66,7 @@ void compare_samplers(Model& model, GenerateRequest request, const std::string& 
     results.push_back(description_of(contestant.planned));
     results.back()["seconds"] = seconds;
     print(formatted("{:<14}{:>4} steps {:>5} calls {:>10}", contestant.planned.sampler,
-                      contestant.planned.steps, contestant.planned.nfe, duration(seconds)));
+                    contestant.planned.steps, contestant.planned.nfe, duration(seconds)));
   }
   facts.update({{"compare", results}, {"version", TWEEDIE_VERSION}});
   write_image(out, labelled_rows(rows), {{"tweedie", text_of(facts)}});

@@ -85,8 +85,8 @@ void print_table(const Bpd& bpd) {
     sum = drawn ? mean / static_cast<double>(drawn) * static_cast<double>(to - from) : 0;
     std::string line = formatted("{:>12}  {:>10.4f}", formatted("{}..{}", from + 1, to), sum);
     if (compared)
-      line += formatted("  {:.3g} over {}", std::exp(ratio / static_cast<double>(compared)),
-                          compared);
+      line +=
+          formatted("  {:.3g} over {}", std::exp(ratio / static_cast<double>(compared)), compared);
     print(line);
   }
   if (std::isfinite(bpd.estimator_stderr))
@@ -103,7 +103,7 @@ void write_table(const std::string& file, const Bpd& bpd) {
   std::string text = "t,bits_per_dim,draws,variance_ratio\n";
   for (size_t k = 0; k < bpd.vlb.size(); ++k)
     text += formatted("{},{},{},{}\n", k + 1, cell(bpd.vlb[k]), bpd.draws[k],
-                        bpd.variance_ratio.empty() ? "" : cell(bpd.variance_ratio[k]));
+                      bpd.variance_ratio.empty() ? "" : cell(bpd.variance_ratio[k]));
   write_file(file, text);
 }
 
@@ -126,8 +126,7 @@ void print_bound(const EvaluateResult& e) {
   print(formatted("L_T          {:.3g}", bpd.prior));
   print_table(bpd);
   print(formatted("L_0          {:.4f}", bpd.decoder));
-  print(
-      formatted("bits/dim     {:.4f}   standard error {:.4f} over {} images{}", bpd.total,
+  print(formatted("bits/dim     {:.4f}   standard error {:.4f} over {} images{}", bpd.total,
                   bpd.image_stderr, bpd.images,
                   std::isfinite(bpd.estimator_stderr)
                       ? formatted(", of which the drawn t and noise {:.4f}", bpd.estimator_stderr)

@@ -48,7 +48,7 @@ double number(const Json& json, const char* key) {
 std::string training_line(const Json& training) {
   if (!training.contains("steps")) return training.dump();
   std::string line = formatted("{} steps, {} images, {}", number(training, "steps"),
-                                 number(training, "images"), duration(number(training, "seconds")));
+                               number(training, "images"), duration(number(training, "seconds")));
   if (training.contains("precision")) line += ", " + shown(training["precision"]);
   if (training.contains("heldout"))
     line += formatted(", held-out loss {:.4f}", number(training["heldout"], "all"));
@@ -59,14 +59,14 @@ std::string samples_line(const Model& model) {
   if (const auto space = model.points())
     return formatted("points ({})", fmt::join(space->columns, ", "));
   return formatted("{} (height x width), {} channels", hw(model.height, model.width),
-                     model.options().in_channels);
+                   model.options().in_channels);
 }
 
 // How a process noises: its path with the path's numbers, of vp its betas.
 std::string process_line(const ProcessOptions& process) {
   if (process.path == "edm")
     return formatted("edm, sigma {} to {} by {}, sigma_data {}", process.sigma_min,
-                       process.sigma_max, process.sigma_schedule, process.sigma_data);
+                     process.sigma_max, process.sigma_schedule, process.sigma_data);
   if (process.path == "flow") return formatted("flow, shift {}", process.shift);
   return (process.trained_betas ? "trained betas" : process.beta_schedule) +
          (process.rescale_betas_zero_snr ? ", zero terminal SNR" : "");
@@ -78,11 +78,11 @@ Facts of_model(const fs::path& folder) {
   Facts facts = {{"kind", "model"},
                  {"folder", folder.string()},
                  {"network", formatted("{}, {} parameters", model.net->describe(),
-                                         parameter_count(*model.net))},
+                                       parameter_count(*model.net))},
                  {"samples", samples_line(model)},
                  {"scheduler", formatted("{}: {} steps, {}, {}", model.scheduler_class,
-                                           process.num_train_timesteps, process_line(process),
-                                           process.prediction_type)}};
+                                         process.num_train_timesteps, process_line(process),
+                                         process.prediction_type)}};
   facts.emplace_back("classes",
                      model.conditional() ? Json(model.class_count()) : Json("none: unconditional"));
   if (!model.card) {
@@ -98,8 +98,7 @@ Facts of_model(const fs::path& folder) {
                   ? card.data
                   : Json(card.data.contains("what") ? shown(card.data["what"]) : card.data.dump()));
   facts.emplace_back("training", common.json ? card.training : Json(training_line(card.training)));
-  facts.emplace_back("recommended",
-                     formatted("--sampler {} --steps {}", card.sampler, card.steps));
+  facts.emplace_back("recommended", formatted("--sampler {} --steps {}", card.sampler, card.steps));
   facts.emplace_back("written by", "tweedie " + card.version);
   return facts;
 }
@@ -134,7 +133,7 @@ Facts of_image(const fs::path& file) {
   Facts facts = {{"kind", "picture"},
                  {"file", file.string()},
                  {"size", formatted("{}x{} (height x width), {} channels", image.height,
-                                      image.width, image.channels)}};
+                                    image.width, image.channels)}};
   if (!notes.empty()) facts.emplace_back("changed", formatted("{}", fmt::join(notes, "; ")));
   if (file.extension() == ".png" || file.extension() == ".PNG")
     for (const auto& [key, value] : read_png_text(file)) facts.emplace_back(key, value);
@@ -198,7 +197,7 @@ Facts of_checkpoint(const fs::path& folder) {
   Facts facts = {{"kind", "checkpoint"},
                  {"folder", folder.string()},
                  {"training", formatted("{} steps, {} images, {}, {}", state.step, state.images,
-                                          duration(state.seconds), state.precision)}};
+                                        duration(state.seconds), state.precision)}};
   if (state.heldout) facts.emplace_back("held-out loss", to_json(*state.heldout));
   if (state.plan)
     facts.emplace_back("plan", common.json ? to_json(*state.plan) : Json(state.plan->describe()));

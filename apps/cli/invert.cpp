@@ -114,7 +114,7 @@ void invert_images(const InvertFlags& flags) {
                {"std", noise.std().item<double>()},
                {"files", Json::array({flags.out})}});
   print(formatted("the noise has mean {:.3f} and standard deviation {:.3f}",
-                    json["mean"].get<double>(), json["std"].get<double>()));
+                  json["mean"].get<double>(), json["std"].get<double>()));
   print("drawn again by: " + drawn_by(flags, json));
   if (!flags.back.empty()) {
     const Tensor again = draw(model, request, noise);
@@ -127,8 +127,8 @@ void invert_images(const InvertFlags& flags) {
     json["files"].push_back(flags.back);
     print(
         formatted("wrote {}: above the images, below what ddim draws from their noise, {:.4f} "
-                    "away (root mean square, of 2)",
-                    flags.back, rmse));
+                  "away (root mean square, of 2)",
+                  flags.back, rmse));
   }
   if (common.json) print_json(json);
 }

@@ -24,12 +24,12 @@ LayerTable layer_table(const Model& model) {
               {"height", model.height},        {"width", model.width},
               {"convolutions", Json::array()}, {"attentions", Json::array()}};
   out.lines.push_back(formatted("{:<40} {:>13} {:>6} {:>9}  {:<20} {:>9}", "layer", "channels",
-                                  "kernel", "size", "algorithm", "MFLOP"));
+                                "kernel", "size", "algorithm", "MFLOP"));
   const auto add = [&](const std::string& name, const std::string& channels,
                        const std::string& kernel, const std::string& size,
                        const std::string& algorithm, double flop) {
     out.lines.push_back(formatted("{:<40} {:>13} {:>6} {:>9}  {:<20} {:>9.2f}", name, channels,
-                                    kernel, size, algorithm, 1e-6 * flop));
+                                  kernel, size, algorithm, 1e-6 * flop));
   };
   double total = 0, winograd = 0;
   for (const ConvLayer& c : layers.convolutions) {

@@ -78,11 +78,11 @@ void announce(Model& model, const GenerateRequest& request, const Plan& plan) {
   const double call = seconds_per_call(model, std::min(request.batch, request.n));
   const double batches = std::ceil(static_cast<double>(request.n) / request.batch);
   std::string line = formatted("{}, {} steps, about {}", plan.sampler, plan.steps,
-                                 duration(call * batches * plan.nfe));
+                               duration(call * batches * plan.nfe));
   const int64_t T = plan.process.num_train_timesteps;
   if (plan.recommended && !(plan.sampler == "ddpm" && plan.steps == T))
     line += formatted("; the paper's own: --sampler ddpm --steps {}, about {}", T,
-                        duration(call * batches * T));
+                      duration(call * batches * T));
   notice(line);
 }
 

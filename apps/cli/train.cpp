@@ -85,7 +85,7 @@ void train(const TrainFlags& flags) {
       training.run(std::ref(profiling), notice, interrupts(), flags.resume, flags.force);
   profiling.end();
   print(formatted("trained {} steps, {} images in {}; model in {}", state.step, state.images,
-                    duration(state.seconds), flags.out));
+                  duration(state.seconds), flags.out));
   if (!common.json) return;
   Json json = {{"out", flags.out},
                {"steps", state.step},

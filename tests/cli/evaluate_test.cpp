@@ -82,7 +82,7 @@ TEST_F(Evaluate, WritesARowOfTheTableForEachT) {
     ASSERT_LT(k, 20);
     const int64_t draws = json["bpd_draws"][k].get<int64_t>();
     EXPECT_EQ(line, formatted("{},{},{},{}", k + 1, cell(json["bpd_vlb"][k]), draws,
-                                cell(json["variance_ratio"][k])));
+                              cell(json["variance_ratio"][k])));
     empty += draws == 0;
   }
   EXPECT_EQ(k, 20);

@@ -57,8 +57,7 @@ TEST_F(SampleCommand, WritesAFolderAStripAnAnimationAndTensors) {
       "sample m --n 5 --batch 2 --steps 4 --every 2 --out d --animate a.webp --save-tensor "
       "t.safetensors");
   ASSERT_EQ(outcome.code, 0) << outcome.err;
-  for (int i = 0; i < 5; ++i)
-    EXPECT_EQ(read_image(scratch / formatted("d/{:06}.png", i)).width, 8);
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(read_image(scratch / formatted("d/{:06}.png", i)).width, 8);
   const Image strip = read_image(scratch / "d/way.png");
   EXPECT_EQ(strip.width, 3 * 8 + 4 * 2) << "noise, step 2, step 4";
   EXPECT_EQ(strip.height, 5 * 8 + 6 * 2);

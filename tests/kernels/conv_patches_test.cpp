@@ -11,7 +11,7 @@ struct Setting {
   int64_t n, in, out, height, width, kernel, stride, padding;
   std::string name() const {
     return formatted("{} images {}x{}, {} -> {}, kernel {}, stride {}, padding {}", n, height,
-                       width, in, out, kernel, stride, padding);
+                     width, in, out, kernel, stride, padding);
   }
 };
 

@@ -21,7 +21,7 @@ Case make(const Shape& s, bool silu, bool scale_shift, uint64_t seed = 1) {
   std::vector<int64_t> sizes{s.n, channels};
   sizes.insert(sizes.end(), s.pixels.begin(), s.pixels.end());
   Case c{.what = formatted("[{}] in {}, silu {}, scale {}", fmt::join(sizes, ","), s.groups, silu,
-                             scale_shift),
+                           scale_shift),
          .names = {"x", "weight", "bias", "scale", "shift"}};
   for (const std::vector<int64_t>& each :
        {sizes, {channels}, {channels}, {s.n, channels}, {s.n, channels}})

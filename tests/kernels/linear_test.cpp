@@ -23,7 +23,7 @@ Case make(const Shape& s, bool residual, uint64_t seed = 1) {
     return of;
   };
   Case c{.what = formatted("[{}], {}+{} -> {}, residual {}", fmt::join(s.rows, ","),
-                             s.in - s.beside, s.beside, s.out, residual),
+                           s.in - s.beside, s.beside, s.out, residual),
          .names = {"x", "weight", "bias", "beside", "residual"}};
   c.inputs = {noise(sizes(s.in - s.beside), 10 * seed), noise({s.out, s.in}, 10 * seed + 1),
               noise({s.out}, 10 * seed + 2),

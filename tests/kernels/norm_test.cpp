@@ -80,7 +80,7 @@ TEST(Norm, ForwardAndGradientsAgreeWithFloat64) {
     for (const bool silu : {false, true})
       for (const bool scale_shift : {false, true}) {
         SCOPED_TRACE(formatted("{}x{}x{} in {}, silu {}, scale {}", s.n, s.pixels, s.c, s.groups,
-                                 silu, scale_shift));
+                               silu, scale_shift));
         Case(s, silu, scale_shift).expect_close(2e-6);
       }
 }

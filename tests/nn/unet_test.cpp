@@ -143,8 +143,8 @@ TEST(UNet, WorksForSidesThatAreMultiplesAndSaysSoForOthers) {
     EXPECT_EQ(message, height % 4 == 0
                            ? ""
                            : formatted("[unet] {}x8 does not work with 2 halvings: both sides "
-                                         "must be multiples of 4",
-                                         height));
+                                       "must be multiples of 4",
+                                       height));
   }
 }
 

@@ -143,8 +143,8 @@ Bias bias_of(const ProcessOptions& options, bool noisy) {
 void expect_the_mixture(const ProcessOptions& options, const SamplerInfo& sampler,
                         const std::string& spacing) {
   SCOPED_TRACE(formatted("{} {}{} {} {} {} {}", options.path, options.beta_schedule,
-                           options.trained_betas ? " (trained)" : "", options.prediction_type,
-                           sampler.name, spacing, options.variance_type));
+                         options.trained_betas ? " (trained)" : "", options.prediction_type,
+                         sampler.name, spacing, options.variance_type));
   const Run run = draw(options, sampler, spacing);
   const Bias bias = bias_of(options, run.noisy);
   const Tensor points = run.x.reshape({-1, 2});

@@ -26,7 +26,7 @@ std::string said(const SamplerOptions& options) {
   for (const auto& [name, value] : all.items())
     if (value != usual[name])
       text += formatted("{}{} {}", text.empty() ? "" : ", ", name,
-                          value.is_string() ? value.get<std::string>() : value.dump());
+                        value.is_string() ? value.get<std::string>() : value.dump());
   return text;
 }
 
@@ -79,7 +79,7 @@ struct Exact {
       coarse = fine;
     }
     print_row(formatted("| {} | {} | {} | {} | {:g} | {} |", sampler, said(options), nodes,
-                          exact_start ? "exact" : "its own", order, measured));
+                        exact_start ? "exact" : "its own", order, measured));
   }
 
   Path path;

@@ -92,8 +92,8 @@ TEST_P(EverySampler, StopsWhereXIsNoLongerFinite) {
   for (const double poison : {std::nan(""), std::numeric_limits<double>::infinity()}) {
     const std::string message = poisoned(poison);
     EXPECT_TRUE(contains(message, formatted("[{}] the images are not finite (NaN or Inf) after "
-                                              "step ",
-                                              GetParam().name)))
+                                            "step ",
+                                            GetParam().name)))
         << message;
     EXPECT_TRUE(contains(message, "step 2, t = 800") || contains(message, "step 1, t = 950"))
         << message;

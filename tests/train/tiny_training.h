@@ -77,8 +77,8 @@ inline TrainSetup tiny_setup(const fs::path& folder, const UNetOptions& model = 
 // The files that a resumed training must share with one that was never stopped.
 inline bool same_bytes(const fs::path& a, const fs::path& b, int64_t step) {
   for (const char* file : {"weights", "ema", "optimizer"}) {
-    const fs::path name = fs::path("checkpoints") / formatted("step_{}", step) /
-                          formatted("{}.safetensors", file);
+    const fs::path name =
+        fs::path("checkpoints") / formatted("step_{}", step) / formatted("{}.safetensors", file);
     if (read_file(a / name) != read_file(b / name)) return false;
   }
   return true;

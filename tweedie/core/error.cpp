@@ -45,7 +45,7 @@ std::string unknown_message(std::string_view what, std::string_view value,
                             const std::vector<std::string>& known) {
   const std::string guess = nearest(value, known);
   return formatted("unknown {} '{}'; {}known: {}", what, value,
-                     guess.empty() ? "" : "did you mean " + guess + "? ", fmt::join(known, ", "));
+                   guess.empty() ? "" : "did you mean " + guess + "? ", fmt::join(known, ", "));
 }
 
 void fail_unknown(std::string_view what, std::string_view value,

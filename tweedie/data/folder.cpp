@@ -138,8 +138,8 @@ DatasetPtr open_folder(const fs::path& folder, Split split, double holdout) {
     throw AbsentPart(
         own ? formatted("[data] {}: no pictures in test/", name)
             : formatted("[data] {}: no pictures are held out (data.holdout is {}, the folder has "
-                          "no test/)",
-                          name, holdout));
+                        "no test/)",
+                        name, holdout));
   if (parts.pictures.empty()) fail("[data] {}: no PNG, JPEG or WebP below this folder", name);
   std::vector<FolderDataset::File> files;
   for (const std::string& picture : parts.pictures) {
@@ -227,13 +227,13 @@ std::string FolderDataset::describe() const {
   const auto [height, width] = common_size();
   const int channels = common_channels();
   return formatted("{}: {} {}, {}, {}", name_, counted(size(), "image", "images"),
-                     height ? formatted("{}x{}", height, width) : "of various sizes",
-                     channels == 1   ? "grey"
-                     : channels == 3 ? "colour"
-                                     : "grey and colour",
-                     classes_.empty()
-                         ? "no classes"
-                         : counted(static_cast<int64_t>(classes_.size()), "class", "classes"));
+                   height ? formatted("{}x{}", height, width) : "of various sizes",
+                   channels == 1   ? "grey"
+                   : channels == 3 ? "colour"
+                                   : "grey and colour",
+                   classes_.empty()
+                       ? "no classes"
+                       : counted(static_cast<int64_t>(classes_.size()), "class", "classes"));
 }
 
 void FolderDataset::read_all(const ProgressFn& progress, const CancelToken& cancel) const {

@@ -28,7 +28,7 @@ fs::path find_idx(const fs::path& folder, const std::string& split, const std::s
 std::string missing_idx(const fs::path& folder, const std::string& split, const std::string& what,
                         int dims) {
   return formatted("[data] {}: no {}-{}-idx{}-ubyte[.gz] in this folder", folder.string(), split,
-                     what, dims);
+                   what, dims);
 }
 
 fs::path require_idx(const fs::path& folder, const std::string& split, const std::string& what,

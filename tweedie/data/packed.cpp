@@ -21,9 +21,9 @@ Example PackedDataset::get(int64_t index) const {
 }
 
 std::string PackedDataset::describe() const {
-  return formatted("{}: {} {}x{}x{}, {}", name_, counted(size(), "image", "images"),
-                     images_.height, images_.width, images_.channels,
-                     counted(static_cast<int64_t>(classes_.size()), "class", "classes"));
+  return formatted("{}: {} {}x{}x{}, {}", name_, counted(size(), "image", "images"), images_.height,
+                   images_.width, images_.channels,
+                   counted(static_cast<int64_t>(classes_.size()), "class", "classes"));
 }
 
 }  // namespace tweedie

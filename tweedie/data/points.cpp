@@ -90,8 +90,8 @@ Example PointDataset::get(int64_t index) const {
 
 std::string PointDataset::describe() const {
   return formatted("{}: {} ({}), {}", name_, counted(size(), "point", "points"),
-                     fmt::join(points_.space.columns, ", "),
-                     counted(static_cast<int64_t>(points_.classes.size()), "class", "classes"));
+                   fmt::join(points_.space.columns, ", "),
+                   counted(static_cast<int64_t>(points_.classes.size()), "class", "classes"));
 }
 
 std::vector<std::string> point_names() {

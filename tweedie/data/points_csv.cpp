@@ -156,7 +156,7 @@ DatasetPtr open_csv(const fs::path& file, Split split, double holdout) {
   if (points.size() == 0 && split == Split::kTest)
     throw AbsentPart(
         formatted("[data] {}: no points are held out (data.holdout is {}, the file has {})", name,
-                    holdout, counted(table.points.size(), "point", "points")));
+                  holdout, counted(table.points.size(), "point", "points")));
   if (points.size() == 0) fail("[data] {}: no points are left to train on", name);
   return std::make_shared<PointDataset>(name, std::move(points));
 }

@@ -180,7 +180,7 @@ Image ShapesDataset::mask(int64_t index) const {
 
 std::string ShapesDataset::describe() const {
   return formatted("shapes:{}x{}@{}: {} images {}x{}x3, {} classes, procedural", height_, width_,
-                     split_name(split_), size(), height_, width_, classes().size());
+                   split_name(split_), size(), height_, width_, classes().size());
 }
 
 DatasetPtr open_shapes(const std::string& size, Split split) {

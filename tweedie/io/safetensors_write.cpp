@@ -53,8 +53,8 @@ std::string make_header(const std::vector<Item>& items,
     const uint64_t end =
         offset + static_cast<uint64_t>(item.tensor->numel()) * item.tensor->element_size();
     header += formatted("{}:{{\"dtype\":\"{}\",\"shape\":[{}],\"data_offsets\":[{},{}]}}",
-                          json_string(*item.name, file), kDtypes[item.dtype].name,
-                          fmt::join(item.tensor->sizes(), ","), offset, end);
+                        json_string(*item.name, file), kDtypes[item.dtype].name,
+                        fmt::join(item.tensor->sizes(), ","), offset, end);
     offset = end;
   }
   header += "}";

@@ -30,8 +30,8 @@ NetworkPlan make_plan(Network net, int64_t height, int64_t width, Choose&& choos
 std::string NetworkPlan::describe() const {
   const auto ours = std::ranges::count(convolutions, "winograd", &PlannedConv::algorithm);
   return formatted("{} (version {}, {}): {} shapes by Winograd, {} stock",
-                     measured ? "measured" : "by rule", version, instruction_set, ours,
-                     static_cast<int64_t>(convolutions.size()) - ours);
+                   measured ? "measured" : "by rule", version, instruction_set, ours,
+                   static_cast<int64_t>(convolutions.size()) - ours);
 }
 
 NetworkPlan plan_by_rule(Network net, int64_t height, int64_t width, int64_t batch) {
@@ -46,8 +46,8 @@ NetworkPlan plan_by_measurement(Network net, int64_t height, int64_t width, int6
     const ConvPlan chosen = times.winograd < times.stock ? ConvPlan::kWinograd : ConvPlan::kStock;
     if (notice)
       notice(formatted("tuned {:>4} -> {:<4} {:>3}x{:<3} {:<8}  stock {:.3f} ms, winograd {:.3f}",
-                         s.in, s.out, s.height, s.width, name_of(chosen), 1e3 * times.stock,
-                         1e3 * times.winograd));
+                       s.in, s.out, s.height, s.width, name_of(chosen), 1e3 * times.stock,
+                       1e3 * times.winograd));
     return chosen;
   });
   plan.measured = true;

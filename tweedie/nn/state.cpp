@@ -41,8 +41,8 @@ std::string list(const std::vector<std::string>& names, const char* what) {
   if (names.empty()) return "";
   const size_t shown = std::min<size_t>(names.size(), 3);
   return formatted("{} {} ({}{})", names.size(), what,
-                     fmt::join(names.begin(), names.begin() + shown, ", "),
-                     names.size() > shown ? ", ..." : "");
+                   fmt::join(names.begin(), names.begin() + shown, ", "),
+                   names.size() > shown ? ", ..." : "");
 }
 
 }  // namespace

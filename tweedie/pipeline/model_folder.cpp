@@ -84,8 +84,7 @@ fs::path weights_file(const fs::path& folder) {
 at::Device device_of(const std::string& name) {
   if (name == "cpu") return at::kCPU;
   if (name != "cuda") fail_unknown("device", name, {"cpu", "cuda"});
-  if (!at::hasCUDA())
-    fail("--device cuda: this LibTorch finds no CUDA device; known: cpu");
+  if (!at::hasCUDA()) fail("--device cuda: this LibTorch finds no CUDA device; known: cpu");
   return at::kCUDA;
 }
 

@@ -281,10 +281,9 @@ std::vector<std::string> ProfileReport::lines() const {
     return text;
   };
   std::vector<std::string> out = {
-      formatted(
-          "profile of {} steps, {:.4g} s each, after one of warm-up; {} threads, {}, at most "
-          "{:.0f} GFLOP/s in float32",
-          steps, seconds / double(steps), threads, instruction_set, 1e-9 * peak),
+      formatted("profile of {} steps, {:.4g} s each, after one of warm-up; {} threads, {}, at most "
+                "{:.0f} GFLOP/s in float32",
+                steps, seconds / double(steps), threads, instruction_set, 1e-9 * peak),
       formatted("{:<20} {:>9} {:>7} {:>9} {:>9}", "", "seconds", "share", "GFLOP/s", "of peak")};
   double flop = 0;
   for (const ProfileRow& row : rows) {
@@ -299,7 +298,7 @@ std::vector<std::string> ProfileReport::lines() const {
       allocations, 1e-6 * allocated_bytes, growth));
   out.push_back(
       formatted("process: {:.1f} MB in memory after the second step, {:.1f} after the last",
-                  1e-6 * double(resident_early), 1e-6 * double(resident_last)));
+                1e-6 * double(resident_early), 1e-6 * double(resident_last)));
   return out;
 }
 

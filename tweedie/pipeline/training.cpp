@@ -142,15 +142,14 @@ std::string Training::time_needed() {
   const double step = trainer_->seconds_per_step();
   const TrainPlan plan = trainer_->plan();
   const double images = static_cast<double>(plan.batch_size * plan.accumulate);
-  const std::string rate =
-      formatted("time: {:.3g} s a step, {:.3g} images/s", step, images / step);
+  const std::string rate = formatted("time: {:.3g} s a step, {:.3g} images/s", step, images / step);
   if (!plan.steps)
     return rate + formatted("; about {:.0f} steps in {:g} minutes", 60 * *plan.minutes / step,
-                              *plan.minutes);
+                            *plan.minutes);
   const double hours = static_cast<double>(*plan.steps) * step / 3600;
   return rate + formatted("; about {:.3g} {} for {} steps, previews and checkpoints aside",
-                            hours < 1 ? 60 * hours : hours, hours < 1 ? "minutes" : "hours",
-                            *plan.steps);
+                          hours < 1 ? 60 * hours : hours, hours < 1 ? "minutes" : "hours",
+                          *plan.steps);
 }
 
 TrainState Training::run(const ProgressFn& progress, const NoticeFn& notice,

@@ -78,7 +78,7 @@ std::vector<std::string> differences(const Json& before, const Json& now,
   for (const auto& [key, unused] : keys.items())
     if (value(before, key) != value(now, key))
       out.push_back(formatted("{}{} {} -> {}", prefix, key, value(before, key).dump(),
-                                value(now, key).dump()));
+                              value(now, key).dump()));
   return out;
 }
 
@@ -101,7 +101,7 @@ void check_same(const TrainState& saved, const TrainState& now, const std::files
     changed.push_back(line + ": from here on the training differs from one that was not stopped");
   if (saved.threads != now.threads)
     changed.push_back(formatted("threads {} -> {}: sums are rounded in another order",
-                                  saved.threads, now.threads));
+                                saved.threads, now.threads));
   for (const std::string& line : changed) notice("changed since the checkpoint: " + line);
 }
 

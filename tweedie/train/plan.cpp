@@ -39,19 +39,18 @@ TrainPlan plan_training(const TrainOptions& train, const NetworkImpl& net, int64
 
 std::vector<std::string> TrainPlan::lines() const {
   std::vector<std::string> out;
-  out.push_back(
-      formatted("network: {} parameters, {}x{}x{}", parameters, height, width, channels));
+  out.push_back(formatted("network: {} parameters, {}x{}x{}", parameters, height, width, channels));
   out.push_back(
       formatted("memory: about {} ({} for weights, gradients, optimiser and EMA; {} for "
-                  "activations)",
-                  size_text(memory_bytes()), size_text(weight_bytes), size_text(activation_bytes)));
+                "activations)",
+                size_text(memory_bytes()), size_text(weight_bytes), size_text(activation_bytes)));
   const std::string batch = accumulate == 1
                                 ? formatted("batch {}", batch_size)
                                 : formatted("batch {} x {} accumulated", batch_size, accumulate);
   out.push_back(steps ? formatted("budget: {} steps, {} images, {:.1f} epochs of {}; {}, {}",
-                                    *steps, *images, *epochs, dataset_images, batch, precision)
+                                  *steps, *images, *epochs, dataset_images, batch, precision)
                       : formatted("budget: {:g} minutes over {} images; {}, {}",
-                                    minutes.value_or(0), dataset_images, batch, precision));
+                                  minutes.value_or(0), dataset_images, batch, precision));
   out.push_back(formatted("writes to {}", folder.string()));
   return out;
 }

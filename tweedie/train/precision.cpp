@@ -40,7 +40,7 @@ std::string resolve_precision(const std::string& precision, at::Device device,
   const std::string chosen = bf16 < fp32 ? "bf16" : "fp32";
   if (notice)
     notice(formatted("precision {}: a 3x3 convolution takes {:.2f} ms in fp32, {:.2f} ms in bf16",
-                       chosen, 1e3 * fp32, 1e3 * bf16));
+                     chosen, 1e3 * fp32, 1e3 * bf16));
   return chosen;
 }
 

@@ -361,7 +361,7 @@ TrainState Trainer::run(const TrainCallbacks& callbacks, const CancelToken& canc
     if (stopped)
       throw Error(Error::Kind::kInterrupted,
                   formatted("interrupted after step {}; the training is saved and can be resumed",
-                              s.at.step));
+                            s.at.step));
   }
   return s.at;
 }
