@@ -290,6 +290,10 @@ void add_sampler_flags(CLI::App& verb, const std::shared_ptr<SampleFlags>& flags
       ->delimiter(',');
   verb.add_option("--steps-offset", request.steps_offset, "added to leading timesteps");
   verb.add_option("--rho", request.rho, "how much karras crowds near the data; 7 by default");
+  verb.add_option("--sigma-max", request.sigma_max,
+                  "karras, exponential, log_snr: the most sigma/alpha of a level after the first");
+  verb.add_option("--sigma-min", request.sigma_min,
+                  "the same: the least of a level before the end");
   verb.add_option("--eta", request.eta, "ddim: 0 deterministic .. 1 ancestral");
   verb.add_option("--variance", request.variance_type,
                   "fixed_small, fixed_large, ...: ddpm's step variance");

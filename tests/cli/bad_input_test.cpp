@@ -95,6 +95,12 @@ TEST_F(BadInput, SamplerFlags) {
   expect("sample plain --timesteps 9,5 --steps-offset 1", {"--steps-offset 1"});
   expect("sample plain --rho 5", {"--rho 5", "karras", "leading"});
   expect("sample plain --spacing karras --rho 0", {"rho", "0"});
+  expect("sample plain --sigma-max 12", {"--sigma-max 12", "log_snr", "leading"});
+  expect("sample plain --timesteps 9,5 --sigma-min 1", {"--sigma-min 1", "a list"});
+  expect("sample plain --spacing log_snr --sigma-max -1", {"--sigma-max -1", "more than 0"});
+  expect("sample plain --spacing log_snr --sigma-max 1e9", {"sigma_max 1e+09", "expected"});
+  expect("sample plain --sampler unipc --spacing karras --sigma-max 9 --scheduler-rules diffusers",
+         {"--sigma-max 9", "UniPCMultistepScheduler"});
   expect("sample plain --sampler unipc --order 4", {"--order 4", "1..3", "unipc"});
   expect("sample plain --sampler unipc --order 0", {"--order 0", "1..3", "unipc"});
   expect("sample plain --sampler ipndm --order 9", {"--order 9", "1..4", "ipndm"});

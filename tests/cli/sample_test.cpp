@@ -118,7 +118,8 @@ TEST_F(SampleCommand, RunsThatDifferDifferInTheirJson) {
   std::set<std::string> seen;
   for (const std::string flags :
        {"", "--no-clip", "--dynamic-threshold 0.9", "--dynamic-threshold 0.95", "--steps-offset 1",
-        "--spacing karras", "--spacing karras --rho 5", "--class 1", "--class none", "--seed 1",
+        "--spacing karras", "--spacing karras --rho 5", "--spacing karras --sigma-max 12",
+        "--spacing karras --sigma-min 0.03", "--class 1", "--class none", "--seed 1",
         "--noise a.safetensors", "--noise b.safetensors"}) {
     const Outcome outcome = tweedie("sample m --n 1 --steps 2 --force --json --quiet " + flags);
     ASSERT_EQ(outcome.code, 0) << flags << "\n" << outcome.err;

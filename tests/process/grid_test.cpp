@@ -90,6 +90,27 @@ TEST(Grid, KarrasAndExponentialSpanTheTableAndTellFractionalTimes) {
     EXPECT_NEAR(geometric[i] / geometric[i - 1], geometric[1] / geometric[0], 1e-12);
 }
 
+TEST(Grid, KeepsWithinBoundsAllButTheFirstLevel) {
+  for (const char* spacing : {"karras", "exponential", "log_snr"}) {
+    const Grid grid =
+        make_grid(linear(), {.steps = 8, .spacing = spacing, .sigma_max = 12, .sigma_min = 0.03});
+    const List r = ratios(grid);
+    ASSERT_EQ(grid.steps(), 8);
+    EXPECT_NEAR(r.front(), 157.407280810407, 1e-10) << "where the noise is";
+    EXPECT_NEAR(r[1], 12, 1e-12);
+    EXPECT_NEAR(r.back(), 0.03, 1e-14);
+    EXPECT_EQ(grid.levels.back().sigma, 0);
+    EXPECT_EQ(make_grid(linear(), {.steps = 1, .spacing = spacing, .sigma_max = 12}).steps(), 1);
+  }
+  const List r = ratios(
+      make_grid(linear(), {.steps = 8, .spacing = "log_snr", .sigma_max = 12, .sigma_min = 0.03}));
+  for (size_t i = 2; i < r.size(); ++i)
+    EXPECT_NEAR(std::log(r[i - 1] / r[i]), std::log(12 / 0.03) / 6, 1e-12);
+  const List above =
+      ratios(make_grid(linear(), {.steps = 8, .spacing = "log_snr", .sigma_min = 0.03}));
+  EXPECT_NEAR(std::log(above[0] / above[1]), std::log(above[0] / 0.03) / 7, 1e-12);
+}
+
 TEST(Grid, EndsWhereTheProcessEnds) {
   ProcessOptions options;
   options.set_alpha_to_one = false;
@@ -125,6 +146,10 @@ TEST(Grid, RefusesWhatCannotBe) {
   EXPECT_TRUE(contains(fault({.steps = 1001}), "1001 is outside 1..1000"));
   EXPECT_TRUE(contains(fault({.steps = 1001, .spacing = "karras"}), "1001 is outside 1..1000"));
   EXPECT_TRUE(contains(fault({.spacing = "karras", .rho = 0}), "rho"));
+  EXPECT_TRUE(contains(fault({.spacing = "karras", .sigma_max = 200}), "sigma_max 200"));
+  EXPECT_TRUE(contains(fault({.spacing = "karras", .sigma_min = 1e-9}), "sigma_min 1e-09"));
+  EXPECT_TRUE(contains(fault({.spacing = "karras", .sigma_max = 1, .sigma_min = 1}),
+                       "sigma_min < sigma_max"));
   EXPECT_TRUE(contains(fault({.timesteps = {500, 500}}), "500 follows 500"));
   EXPECT_TRUE(contains(fault({.timesteps = {1, 2}}), "must fall"));
   EXPECT_TRUE(contains(fault({.timesteps = {1000}}), "outside 0..999"));

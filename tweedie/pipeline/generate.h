@@ -30,6 +30,7 @@ struct GenerateRequest {
   std::optional<int64_t> steps_offset = {};
   std::vector<int64_t> timesteps = {};  ///< falling; in place of steps and a spacing
   std::optional<double> rho = {};       ///< of karras
+  std::optional<double> sigma_max = {}, sigma_min = {};  ///< of karras, exponential, log_snr
   std::optional<bool> clip_sample = {};
   std::optional<double> dynamic_threshold = {};  ///< the quantile of |x0| that becomes 1 (Imagen)
   std::optional<bool> rederive_eps = {};  ///< true is OpenAI's way: eps again from the clipped x0

@@ -105,6 +105,19 @@ ProcessOptions process_for(const GenerateRequest& request, ProcessOptions proces
   return process;
 }
 
+void decide_bound(const char* flag, std::optional<double> asked, const GridOptions& grid,
+                  double& bound) {
+  if (!asked) return;
+  if (!between_timesteps(grid.spacing) || !grid.timesteps.empty())
+    fail("{} {}: bounds the spacings karras, exponential and log_snr, and the spacing is {}", flag,
+         *asked, grid.timesteps.empty() ? grid.spacing : "a list");
+  if (!grid.scheduler.empty())
+    fail("{} {}: {} has no such bound with --scheduler-rules diffusers", flag, *asked,
+         grid.scheduler);
+  if (!(*asked > 0)) fail("{} {}: expected more than 0", flag, *asked);
+  bound = *asked;
+}
+
 GridOptions grid_for(const GenerateRequest& request, const Plan& plan, GridOptions grid) {
   grid.steps = plan.steps;
   grid.timesteps = request.timesteps;
@@ -120,6 +133,8 @@ GridOptions grid_for(const GenerateRequest& request, const Plan& plan, GridOptio
   if (request.rho && grid.spacing != "karras")
     fail("--rho {}: bends the spacing karras, and the spacing is {}", *request.rho, grid.spacing);
   if (request.rho) grid.rho = *request.rho;
+  decide_bound("--sigma-max", request.sigma_max, grid, grid.sigma_max);
+  decide_bound("--sigma-min", request.sigma_min, grid, grid.sigma_min);
   return grid;
 }
 
@@ -167,6 +182,8 @@ void describe_grid(const Plan& plan, Json& json) {
   json["spacing"] = grid.spacing;
   if (grid.spacing == "leading") json["steps_offset"] = grid.offset;
   if (grid.spacing == "karras") json["rho"] = grid.rho;
+  if (grid.sigma_max) json["sigma_max"] = grid.sigma_max;
+  if (grid.sigma_min) json["sigma_min"] = grid.sigma_min;
   if (grid.spacing == "quadratic") json["steps_before_merging"] = grid.steps;
 }
 

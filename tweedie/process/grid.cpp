@@ -15,6 +15,23 @@ std::pair<double, double> range_of(const Schedule& schedule) {
   return {noise_ratio(schedule.level(k)), noise_ratio(schedule.level(0))};
 }
 
+// sigma/alpha of N levels between the timesteps.
+std::vector<double> ratios_of(const Schedule& schedule, const GridOptions& o) {
+  const auto [noisiest, cleanest] = range_of(schedule);
+  const double high = o.sigma_max ? o.sigma_max : noisiest;
+  const double low = o.sigma_min ? o.sigma_min : cleanest;
+  if (!(cleanest <= low && low < high && (!o.sigma_max || high < noisiest)))
+    fail(
+        "[process] sigma_min {:.4g}, sigma_max {:.4g}: expected {:.4g} <= sigma_min < sigma_max < "
+        "{:.4g}",
+        low, high, cleanest, noisiest);
+  if (!o.sigma_max) return noise_ratios(o.spacing, o.steps, high, low, o.rho);
+  std::vector<double> ratios{noisiest};
+  if (o.steps == 1) return ratios;
+  for (const double r : noise_ratios(o.spacing, o.steps - 1, high, low, o.rho)) ratios.push_back(r);
+  return ratios;
+}
+
 }  // namespace
 
 Path path_of(const Process& process) {
@@ -54,11 +71,9 @@ Grid make_grid(const Process& process, const GridOptions& options) {
 
   if (N < 1 || N > T) fail("[process] steps: {} is outside 1..{}", N, T);
   if (!(options.rho > 0)) fail("[process] rho: {} must be above 0", options.rho);
-  const auto [high, low] = range_of(process.schedule());
   const Path path = path_of(process);
   std::vector<Level> levels;
-  for (const double r : noise_ratios(spacing, N, high, low, options.rho))
-    levels.push_back(path.at_ratio(r));
+  for (const double r : ratios_of(process.schedule(), options)) levels.push_back(path.at_ratio(r));
   levels.push_back(process.end());
   return begun(levels);
 }

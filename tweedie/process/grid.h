@@ -35,7 +35,10 @@ struct GridOptions {
   int64_t offset = 0;  ///< added to leading timesteps
   /// The timesteps that diffusers' Euler and Heun fit karras and exponential to.
   std::string list = "linspace";
-  double rho = 7;                       ///< of karras
+  double rho = 7;  ///< of karras
+  /// Of karras, exponential and log_snr: the bounds of sigma/alpha between which every level but
+  /// the first lies, which stays the noisiest of the process; 0: the process's own.
+  double sigma_max = 0, sigma_min = 0;
   std::vector<int64_t> timesteps = {};  ///< falling; if not empty, instead of a spacing
   std::string scheduler = {};  ///< the class of diffusers' whose own lists to follow; "" for ours
 };
