@@ -67,13 +67,14 @@ void print_ode(const OdeResult& e) {
       e.bpd.total, e.bpd.image_stderr, e.bpd.images, e.bpd.density, e.bpd.decoder, e.bpd.calls));
 }
 
-// The terms over t in ten parts: what each adds, by the mean of its drawn steps.
+// The terms over t in parts that grow threefold, as the terms fall: what each adds, by the mean of
+// its drawn steps.
 void print_table(const Bpd& bpd) {
   const int64_t steps = static_cast<int64_t>(bpd.vlb.size());
   const char* ratios = "  variance by one draw / closed form, geometric mean over steps";
   print(formatted("{:>12}  {:>10}{}", "t", "bits/dim", bpd.variance_ratio.empty() ? "" : ratios));
-  for (int64_t part = 0; part < 10; ++part) {
-    const int64_t from = std::max<int64_t>(1, steps * part / 10), to = steps * (part + 1) / 10;
+  for (int64_t from = 1, to = 0, decade = 1; from < steps; from = to) {
+    to = std::min(from < 3 * decade ? 3 * decade : decade *= 10, steps);
     double sum = 0, mean = 0, ratio = 0;
     int64_t drawn = 0, compared = 0;
     for (int64_t k = from; k < to; ++k) {
@@ -81,7 +82,6 @@ void print_table(const Bpd& bpd) {
       if (bpd.variance_ratio.empty() || !std::isfinite(bpd.variance_ratio[k])) continue;
       ratio += std::log(bpd.variance_ratio[k]), ++compared;
     }
-    if (to <= from) continue;
     sum = drawn ? mean / static_cast<double>(drawn) * static_cast<double>(to - from) : 0;
     std::string line = formatted("{:>12}  {:>10.4f}", formatted("{}..{}", from + 1, to), sum);
     if (compared)

@@ -52,8 +52,9 @@ TEST_F(Evaluate, PrintsTheTableAndDrawsTheTerms) {
   const Outcome outcome = tweedie(
       "m --data shapes:8 --n 4 --steps 20 --exact --estimator mc --plot terms.png --out e.json");
   ASSERT_EQ(outcome.code, 0) << outcome.err;
-  for (const char* words : {"20 of 1000 steps", "all t", "L_T", "L_0", "bits/dim", "standard error",
-                            "variance by one draw", "wrote terms.png", "wrote e.json"})
+  for (const char* words :
+       {"20 of 1000 steps", "all t", "L_T", "2..3 ", "4..10 ", "11..20 ", "L_0", "bits/dim",
+        "standard error", "variance by one draw", "wrote terms.png", "wrote e.json"})
     EXPECT_NE(outcome.out.find(words), std::string::npos) << words << "\n" << outcome.out;
   EXPECT_TRUE(std::filesystem::exists(scratch / "terms.png"));
   const Json json = read_json(scratch / "e.json");
