@@ -73,8 +73,10 @@ void print_table(const Bpd& bpd) {
   const int64_t steps = static_cast<int64_t>(bpd.vlb.size());
   const char* ratios = "  variance by one draw / closed form, geometric mean over steps";
   print(formatted("{:>12}  {:>10}{}", "t", "bits/dim", bpd.variance_ratio.empty() ? "" : ratios));
+  // Edges 1, 3, 10, 30, 100, ...
   for (int64_t from = 1, to = 0, decade = 1; from < steps; from = to) {
-    to = std::min(from < 3 * decade ? 3 * decade : decade *= 10, steps);
+    to = std::min(from == decade ? 3 * decade : 10 * decade, steps);
+    if (from != decade) decade *= 10;
     double sum = 0, mean = 0, ratio = 0;
     int64_t drawn = 0, compared = 0;
     for (int64_t k = from; k < to; ++k) {

@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <regex>
 #include <sstream>
 
 #include "run.h"
@@ -63,6 +64,12 @@ TEST_F(Evaluate, PrintsTheTableAndDrawsTheTerms) {
   double sum = json["bpd_prior"];
   for (const Json& term : json["bpd_vlb"]) sum += term.get<double>();
   EXPECT_NEAR(sum, json["bpd"].get<double>(), 1e-9 * sum);
+  double rows = 0;
+  const std::regex row(R"((\d+)\.\.(\d+) +([0-9.]+))");
+  for (std::sregex_iterator it(outcome.out.begin(), outcome.out.end(), row), end; it != end; ++it)
+    rows += std::stod((*it)[3]);
+  const double outside = json["bpd_prior"].get<double>() + json["bpd_decoder"].get<double>();
+  EXPECT_NEAR(rows + outside, sum, 2e-4) << "of all t the printed rows add up\n" << outcome.out;
   const std::string how = "need not add up";
   EXPECT_EQ(outcome.out.find(how), std::string::npos) << "of all t they do add up";
   EXPECT_NE(tweedie("m --data shapes:8 --n 2 --t-per-image 2").out.find(how), std::string::npos);

@@ -74,7 +74,8 @@ def main():
     ours, peer = result.pop("losses"), theirs(copy.deepcopy(net), data)
     exact = first_gradients(net, data)
     # A key's bias leaves a softmax as it is: its gradient is 0, and what is computed is rounding.
-    gradients = max((result[name].view_as(g) - g).norm() / g.norm() for name, g in exact.items() if "to_k.bias" not in name)
+    gradients = torch.stack([(result[name].view_as(g) - g).norm() / g.norm() for name, g in exact.items()
+                             if "to_k.bias" not in name]).max()
     steps = (ours / peer - 1).abs().max()
     a, b = ours.view(-1, WINDOW).mean(1), peer.view(-1, WINDOW).mean(1)
     windows = (a / b - 1).abs().max()
