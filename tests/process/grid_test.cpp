@@ -120,6 +120,35 @@ TEST(Grid, EndsWhereTheProcessEnds) {
   }
 }
 
+// To the last digit: a step between two roundings of one level has a variance below 0.
+TEST(Grid, ALevelThatIsTheEndTooIsTheSame) {
+  for (const double beta_start : {1e-4, 5e-4, 1e-3})
+    for (const char* spacing : {"karras", "exponential", "log_snr"})
+      for (const char* scheduler : {"", "HeunDiscreteScheduler", "DPMSolverMultistepScheduler"}) {
+        ProcessOptions options;
+        options.set_alpha_to_one = false, options.beta_start = beta_start;
+        if (std::string(spacing) == "log_snr" && *scheduler) continue;  // not its own
+        const Grid grid =
+            make_grid(Process(options), {.steps = 6, .spacing = spacing, .scheduler = scheduler});
+        EXPECT_EQ(grid.levels[5].alpha, grid.levels[6].alpha) << spacing << " " << scheduler;
+        EXPECT_EQ(grid.levels[5].sigma, grid.levels[6].sigma) << spacing << " " << scheduler;
+      }
+}
+
+TEST(Grid, RefusesLevelsThatDoNotFall) {
+  const double close = std::nextafter(5., 0.);
+  for (const double rho : {1e17, 1e-9, HUGE_VAL})
+    EXPECT_TRUE(contains(
+        message_of([&] { make_grid(linear(), {.steps = 9, .spacing = "karras", .rho = rho}); }),
+        "karras of rho"))
+        << rho;
+  EXPECT_TRUE(contains(
+      message_of([&] {
+        make_grid(linear(), {.steps = 9, .spacing = "log_snr", .sigma_max = 5, .sigma_min = close});
+      }),
+      "do not fall"));
+}
+
 TEST(Grid, LeavesPureNoiseToListsOfTimesteps) {
   ProcessOptions options;
   options.rescale_betas_zero_snr = true;

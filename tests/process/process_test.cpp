@@ -257,7 +257,8 @@ TEST(Process, RefusesEpsilonWhereNoSignalIsLeft) {
   options.timestep_spacing = "trailing";
   const std::string message =
       "[process] at t = 999 the schedule leaves no signal, so x_0 does not follow from "
-      "prediction_type epsilon: use v_prediction or sample, or timestep_spacing leading";
+      "prediction_type epsilon, as it does from v_prediction or sample; timesteps that leave that "
+      "t out (leading, of fewer steps) do without";
   const Process p(options);
   EXPECT_EQ(message_of([&] { p.levels(10); }), message);
   EXPECT_EQ(message_of([&] { p.estimate(one(1), one(1), p.schedule().level(999)); }), message);

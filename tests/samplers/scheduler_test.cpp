@@ -175,6 +175,21 @@ TEST(Scheduler, AStepToTheSameLevelStandsStill) {
     }
 }
 
+// A list between the timesteps that ends at the first of them, with all the noise that there is.
+TEST(Scheduler, EverySamplerEndsAboveTheData) {
+  for (const SamplerInfo& sampler : samplers())
+    for (const char* spacing : {"karras", "exponential", "leading"}) {
+      ProcessOptions options;
+      options.set_alpha_to_one = false, options.clip_sample = false;
+      const Grid grid = make_grid(Process(options), {.steps = 6, .spacing = spacing});
+      SeededNoise noise(1, 0, {2, 1, 1, 2});
+      const Tensor x = noise.init().to(at::kDouble);
+      const SamplerOptions most{.eta = 1, .s_churn = 6};
+      EXPECT_NO_THROW(sampler.run(plane_mixture(), x, grid, most, noise, {}))
+          << sampler.name << " " << spacing;
+    }
+}
+
 // What lies below the first training step was never trained.
 TEST(Scheduler, ARunThatEndsAboveTheDataAsksAtTrainedTimesAlone) {
   ProcessOptions options;

@@ -142,4 +142,17 @@ TEST(Stochastic, EdmRenewsNoiseAsItsAlgorithmSays) {
   }
 }
 
+// Pure noise holds all the noise there is, whatever s_max.
+TEST(Stochastic, EdmRenewsNothingWhereNoSignalIsLeft) {
+  const Grid grid = make_grid(
+      Process({.prediction_type = "flow_prediction", .clip_sample = false, .path = "flow"}),
+      {.steps = 4, .spacing = "trailing"});
+  ASSERT_EQ(grid.levels[0].alpha, 0);
+  CountedOnes ones({1, 1, 1, 1});
+  const SamplerOptions options{.s_churn = 10, .s_max = HUGE_VAL};
+  const Tensor x = edm(constant(0.5, 0), scalar(1), grid, options, ones);
+  EXPECT_TRUE(std::isfinite(x.item<double>()));
+  EXPECT_EQ(ones.draws, 3);
+}
+
 }  // namespace tweedie

@@ -32,6 +32,11 @@ std::vector<double> ratios_of(const Schedule& schedule, const GridOptions& o) {
   return ratios;
 }
 
+std::vector<std::string> with_respacings(std::vector<std::string> known) {
+  for (const char* such : {"250", "10,15,20", "ddim50"}) known.push_back(such);
+  return known;
+}
+
 }  // namespace
 
 Path path_of(const Process& process) {
@@ -66,7 +71,7 @@ Grid make_grid(const Process& process, const GridOptions& options) {
   if (is_respacing(spacing)) return begun(process.levels_at(respaced(spacing, T)));
   const std::vector<std::string> known = spacing_names();
   if (std::find(known.begin(), known.end(), spacing) == known.end())
-    fail_unknown("spacing", spacing, known);
+    fail_unknown("spacing", spacing, with_respacings(known));
   if (!between_timesteps(spacing)) return begun(process.levels(N, spacing, options.offset));
 
   if (N < 1 || N > T) fail("[process] steps: {} is outside 1..{}", N, T);

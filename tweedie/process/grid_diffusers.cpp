@@ -15,6 +15,9 @@ bool one_of(const std::string& name, std::initializer_list<const char*> names) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+// The level, of which the network is told another t.
+Level told(const Level& at, double t) { return {at.alpha, at.sigma, t}; }
+
 std::vector<int64_t> plain_timesteps(const Process& process, const GridOptions& o, int64_t N) {
   return timesteps(o.spacing, process.schedule().size(), N, o.offset);
 }
@@ -70,7 +73,8 @@ Grid fractional(const Process& process, const GridOptions& o, const std::string&
     if (o.scheduler == "KDPM2DiscreteScheduler" && o.spacing == "karras")
       for (double& t : times) t = std::nearbyint(t);
   }
-  for (int64_t i = 0; i < N; ++i) grid.levels.push_back(vp_level(ratios[i], times[i]));
+  for (int64_t i = 0; i < N; ++i)
+    grid.levels.push_back(told(grid.path.at_ratio(ratios[i]), times[i]));
   grid.levels.push_back(process.end());
   if (list != "leading") grid.init = grid.levels.front().sigma;
   return grid;
@@ -90,8 +94,8 @@ Grid whole(const Process& process, const GridOptions& o) {
         o.spacing == "karras" ? !(dpm && cosine) : o.spacing == "log_snr" && !cosine;
     const double high = ratio_of(schedule, schedule.size() - 1);
     for (const double r : noise_ratios(o.spacing, N, high, noise_ratio(schedule.level(0)), o.rho)) {
-      const double t = grid.path.at_ratio(r).t;
-      grid.levels.push_back(vp_level(r, rounds ? std::nearbyint(t) : std::trunc(t)));
+      const Level at = grid.path.at_ratio(r);
+      grid.levels.push_back(told(at, rounds ? std::nearbyint(at.t) : std::trunc(at.t)));
     }
     grid.levels.push_back(deis ? grid.levels.back() : process.end());
   } else {

@@ -7,6 +7,9 @@
 namespace tweedie {
 namespace {
 
+// Levels whose sigma/alpha differ by less, relatively, are one level but for rounding.
+constexpr double kNearest = 1e-12;
+
 // A schedule beside ln r of its entries, those without signal left out.
 struct Table {
   explicit Table(const Schedule& s) : schedule(s) {
@@ -60,6 +63,13 @@ std::vector<double> noise_ratios(const std::string& spacing, int64_t N, double h
   }
   ratios.front() = high;  // the ends are not rounded
   if (N > 1) ratios.back() = low;
+  for (int64_t i = 1; i < N; ++i)
+    if (!(ratios[i] < ratios[i - 1] * (1 - kNearest)))
+      fail(
+          "[process] spacing {}{}: {} levels between sigma/alpha {} and {} do not fall: {} follows "
+          "{}",
+          spacing, spacing == "karras" ? formatted(" of rho {}", rho) : "", N, high, low, ratios[i],
+          ratios[i - 1]);
   return ratios;
 }
 
@@ -72,7 +82,11 @@ Path vp_path(const Schedule& schedule) {
     if (t == k) return table->schedule.level(k);
     return vp_level(table->ratio(k, t - k), t);
   };
-  const auto at_ratio = [table](double r) { return vp_level(r, table->time(r)); };
+  const auto at_ratio = [table](double r) {
+    const double t = table->time(r);
+    const Level entry = table->schedule.level(static_cast<int64_t>(t));
+    return noise_ratio(entry) == r ? entry : vp_level(r, t);
+  };
   return {at_time, at_ratio};
 }
 

@@ -22,7 +22,8 @@ Level vp_level(double r, double t);
 Level edm_level(double r);
 Level flow_level(double tau);
 
-/// N ratios sigma/alpha from `high` down to `low`, by karras, exponential or log_snr.
+/// N ratios sigma/alpha from `high` down to `low`, by karras, exponential or log_snr. Throws Error
+/// (user) where they do not fall: a rho too large or too small, ends too close.
 std::vector<double> noise_ratios(const std::string& spacing, int64_t N, double high, double low,
                                  double rho);
 

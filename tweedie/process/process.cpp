@@ -172,7 +172,9 @@ void Process::require_signal(const Level& at) const {
   if (at.alpha == 0 && options_.prediction_type == "epsilon")
     fail(
         "[process] at t = {} the schedule leaves no signal, so x_0 does not follow from "
-        "prediction_type epsilon: use v_prediction or sample, or timestep_spacing leading",
+        "prediction_type epsilon, as it does from v_prediction or sample; timesteps that leave "
+        "that "
+        "t out (leading, of fewer steps) do without",
         at.t);
 }
 

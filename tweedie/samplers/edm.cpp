@@ -17,7 +17,8 @@ Tensor edm(const Denoiser& denoise, Tensor x, const Grid& grid, const SamplerOpt
   return walk(
       "edm", x, grid, on_step, [&](const Tensor& x, int64_t, const Level& at, const Level& next) {
         const double r = noise_ratio(at);
-        const double gamma = r >= options.s_min && r <= options.s_max ? churn : 0;
+        const bool within = at.alpha > 0 && r >= options.s_min && r <= options.s_max;
+        const double gamma = within ? churn : 0;
         if (gamma == 0) return heun_step(denoise, x, at, next);
         const double r_hat = r * (1 + gamma);  // EDM Alg. 2 line 5
         const Level up = path_of("edm", grid).at_ratio(r_hat);

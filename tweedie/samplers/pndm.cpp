@@ -28,6 +28,7 @@ Tensor pndm(const Denoiser& denoise, Tensor x, const Grid& grid, const SamplerOp
         const Level next = i < 3 ? grid.levels[i + 1] : landing;
         const Evaluation e = evaluate(denoise, x, at);
         seen.insert(seen.begin(), output(e));
+        if (seen.size() > 4) seen.resize(4);
         if (!theirs && i < 3 && (next.sigma == 0 || at.alpha < next.alpha / 10))
           return Step{next.alpha * e.x0 + next.sigma * e.eps, e.x0};
         if (i >= 3) return Step{move(x, at, next, adams_bashforth(seen, 4)), e.x0};
