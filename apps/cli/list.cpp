@@ -68,9 +68,13 @@ const std::map<std::string, Entries (*)()>& lists() {
        [] {
          Entries entries = described(schedules());
          entries.emplace_back("learned", "trained with the network, kept as trained_betas (VDM)");
-         entries.emplace_back("edm", "process.path: sigma_min..sigma_max by Karras (EDM Eq. 5)");
+         entries.emplace_back("edm",
+                              "process.path edm: sigma_min..sigma_max by Karras (EDM Eq. 5)");
+         entries.emplace_back("ve",
+                              "process.path edm, sigma_schedule exponential, sigma 0.01..50: grows "
+                              "geometrically (SDE App. C)");
          entries.emplace_back("flow",
-                              "process.path: (1 - tau) x_0 + tau eps, with shift (FM; SD3)");
+                              "process.path flow: (1 - tau) x_0 + tau eps, with shift (FM; SD3)");
          return entries;
        }},
       {"models", [] { return named(known_models()); }},

@@ -23,8 +23,8 @@ namespace {
 struct PlotFlags {
   std::string what, data = "fashion-mnist@test", out;
   std::vector<std::string> from;
-  int64_t rows = 4, columns = 11, index = 0;
-  uint64_t seed = 0;
+  int64_t rows = 4, columns = 11;
+  uint64_t seed = 0, index = 0;
   bool force = false;
 };
 
@@ -128,13 +128,15 @@ ProcessOptions schedule_options(const std::string& name) {
   if (name == "learned")
     fail("plot schedule learned: it has no formula; name a model that was trained with it");
   ProcessOptions options;
-  if (name == "edm" || name == "flow") {
-    options.path = name;
-    options.prediction_type = name == "edm" ? "edm" : "flow_prediction";
+  if (name == "edm" || name == "ve" || name == "flow") {
+    options.path = name == "flow" ? "flow" : "edm";
+    options.prediction_type = name == "flow" ? "flow_prediction" : "edm";
+    if (name == "ve")  // SDE App. C
+      options.sigma_schedule = "exponential", options.sigma_min = 0.01, options.sigma_max = 50;
     return options;
   }
   std::vector<std::string> known = schedule_names();
-  known.insert(known.end(), {"edm", "flow"});
+  known.insert(known.end(), {"edm", "ve", "flow"});
   if (std::ranges::find(known, name) != known.end()) {
     options.beta_schedule = name;
     return options;
@@ -167,7 +169,10 @@ Page schedule_page(const PlotFlags& flags) {
   std::vector<Process> processes;
   for (const std::string& name : flags.from) processes.emplace_back(schedule_options(name));
   const DatasetPtr data = images_of(flags);
-  const Image image = data->get(flags.index % data->size()).image;
+  const int64_t images = data->size(), index = static_cast<int64_t>(flags.index);
+  if (flags.index >= static_cast<uint64_t>(images))
+    fail("--index {}: outside 0..{}: {}", flags.index, images - 1, data->describe());
+  const Image image = data->get(index).image;
 
   const auto panel = [](const char* title, bool log_y) {
     return Chart{.title = title, .x_label = "t / T", .log_y = log_y, .width = 580, .height = 320};
@@ -229,9 +234,7 @@ void add_plot(CLI::App& app) {
   verb.add_option("--rows", flags->rows, "noising: how many images")
       ->check(CLI::Range(1, 64))
       ->capture_default_str();
-  verb.add_option("--index", flags->index, "schedule: number of the image")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
+  verb.add_option("--index", flags->index, "schedule: number of the image")->capture_default_str();
   verb.add_option("--columns", flags->columns, "noising, schedule: how many places on the way")
       ->check(CLI::Range(2, 64))
       ->capture_default_str();

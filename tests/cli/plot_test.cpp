@@ -26,7 +26,8 @@ class PlotListInfo : public ::testing::Test {
 TEST_F(PlotListInfo, DrawsAPageOfSeveralAndOfAModel) {
   make_model(scratch / "m");
   const Outcome outcome = tweedie(
-      "plot schedule linear squaredcos_cap_v2 edm flow m --data shapes:8 --columns 6 --out p.png "
+      "plot schedule linear squaredcos_cap_v2 edm ve flow m --data shapes:8 --columns 6 --out "
+      "p.png "
       "--json");
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_EQ(Json::parse(outcome.out)["files"], Json::array({"p.png"}));
@@ -119,7 +120,7 @@ TEST_F(PlotListInfo, ListTellsWhatEachIs) {
   const Outcome outcome = tweedie("list schedules --json");
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   const Json json = Json::parse(outcome.out)["schedules"];
-  EXPECT_EQ(json.size(), schedules().size() + 3);  // and learned, edm, flow
+  EXPECT_EQ(json.size(), schedules().size() + 4);  // and learned, edm, ve, flow
   const Outcome table = tweedie("list schedules");
   for (const ScheduleInfo& info : schedules()) {
     EXPECT_EQ(json[info.name], info.about);

@@ -233,14 +233,19 @@ TEST_P(EveryCombination, BeginsAtPureNoiseUnlessTheNetworkPredictsIt) {
       contains(message_of([&] { draw(options, GetParam(), "trailing"); }), "leaves no signal"));
 }
 
-// Each path with every prediction, in turn over the spacings and the variances.
+// Each path, VE's geometric levels and a shifted flow among them, with every prediction, in turn
+// over the spacings and the variances.
 TEST_P(EveryCombination, FollowsTheOtherPaths) {
   const std::vector<std::string> predictions = prediction_types(), variances = variance_types();
-  for (const char* path : {"edm", "flow"})
+  std::vector<ProcessOptions> paths(4);
+  for (ProcessOptions& options : paths) options.clip_sample = false, options.path = "edm";
+  paths[1].sigma_schedule = "exponential";
+  paths[2].path = "flow";
+  paths[3].path = "flow", paths[3].shift = 3;
+  for (const ProcessOptions& path : paths)
     for (size_t j = 0; j < 2 * predictions.size(); ++j) {
-      ProcessOptions options;
-      options.clip_sample = false;
-      options.path = path, options.prediction_type = predictions[j / 2];
+      ProcessOptions options = path;
+      options.prediction_type = predictions[j / 2];
       options.variance_type = variances[j % variances.size()];
       const std::string spacing = spacings()[j % spacings().size()];
       if (options.path == "flow" && options.prediction_type == "epsilon" && spacing != "leading") {
