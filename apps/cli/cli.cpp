@@ -7,8 +7,10 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <map>
 
 #include "tweedie/io/files.h"
+#include "tweedie/io/image.h"
 #include "tweedie/pipeline/generate.h"
 
 namespace fs = std::filesystem;
@@ -24,11 +26,22 @@ extern "C" void on_signal(int signal) {
   std::signal(signal, SIG_DFL);
 }
 
+// Each word of an option's.
+std::string fault_of(const std::string& word, bool natural) {
+  if (word.empty()) return "expected a value, and it is empty";
+  return natural && word[0] == '-' ? formatted("{}: expected a whole number from 0 on", word) : "";
+}
+
 }  // namespace
 
 Common common;
 
 void add_common(CLI::App& verb) {
+  for (CLI::Option* option : verb.get_options()) {
+    const bool natural = option->get_type_name().starts_with("UINT");
+    if (option->get_items_expected_max() > 0)
+      option->check([natural](const std::string& word) { return fault_of(word, natural); });
+  }
   verb.add_flag("--json", common.json, "one JSON object on standard output, nothing else there");
   verb.add_flag("--quiet", common.quiet, "no progress, no notices; an error is one line");
   verb.add_option("--device", common.device, "cpu or cuda")->capture_default_str();
@@ -156,6 +169,22 @@ void require_free(const std::string& path, bool force) {
   if (fs::is_directory(path, error)) return require_writable(path);
   const fs::path folder = fs::path(path).parent_path();
   require_writable(folder.empty() ? "." : folder);
+}
+
+void require_free(const Outputs& outputs, bool force) {
+  std::map<fs::path, const char*> seen;
+  const fs::path first = outputs.empty() ? "" : outputs.front().second;
+  for (const auto& [flag, path] : outputs) {
+    if (path.empty()) continue;
+    const auto [other, fresh] = seen.emplace(fs::weakly_canonical(fs::absolute(path)), flag);
+    if (!fresh) fail("{}: {} and {} would both write this file", path, other->second, flag);
+    if (first.empty() || fs::path(path).parent_path() != first) require_free(path, force);
+  }
+}
+
+void require_tensor_file(const char* flag, const std::string& path) {
+  if (is_image_file(path))
+    fail("{} {}: holds tensors, not a picture; known: .safetensors", flag, path);
 }
 
 }  // namespace tweedie::cli

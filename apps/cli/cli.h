@@ -15,7 +15,8 @@ struct Model;
 
 namespace tweedie::cli {
 
-/// Flags that every verb has.
+/// Flags that every verb has; add_common is called after the verb's own: of all of them it refuses
+/// "" as a value, and of those that take whole numbers from 0 on a sign.
 struct Common {
   bool json = false, quiet = false;
   std::string device = "cpu";
@@ -64,6 +65,13 @@ std::string class_names(const Model& model, const std::vector<int64_t>& classes)
 void require_cpu(const char* flag);
 /// Refuses what exists (unless `force`) and a place that cannot be written, before the work.
 void require_free(const std::string& path, bool force);
+/// The same of several, each by its flag and path ("" where it is not given), and that no two are
+/// the same file. Those inside the folder of the first are not looked at: it is replaced as a
+/// whole.
+using Outputs = std::vector<std::pair<const char*, std::string>>;
+void require_free(const Outputs& outputs, bool force);
+/// Refuses the name of a picture for what holds tensors.
+void require_tensor_file(const char* flag, const std::string& path);
 
 void add_train(CLI::App& app);
 void add_sample(CLI::App& app);

@@ -1,6 +1,7 @@
 #include "compare_samplers.h"
 
 #include <charconv>
+#include <set>
 
 #include "cli.h"
 #include "tweedie/data/loader.h"
@@ -45,11 +46,12 @@ void compare_samplers(Model& model, GenerateRequest request, const std::string& 
   }
   seconds_per_call(model, std::min(request.batch, request.n));  // the first call is slower
   if (columns == 0) columns = std::min(request.n, kColumns);
+  std::set<std::string> noted;
   std::vector<LabelledRow> rows;
   Json results = Json::array();
   for (const Contestant& contestant : contestants) {
     for (const std::string& note : contestant.planned.notes)
-      if (rows.empty()) notice(note);
+      if (noted.insert(note).second) notice(note);
     std::vector<Image> images;
     const auto keep = [&](int64_t, const Tensor& raw) {
       for (int64_t i = 0; i < raw.size(0); ++i) images.push_back(to_image(raw[i]));

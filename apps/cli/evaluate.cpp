@@ -67,6 +67,9 @@ void print_ode(const OdeResult& e) {
       e.bpd.total, e.bpd.image_stderr, e.bpd.images, e.bpd.density, e.bpd.decoder, e.bpd.calls));
 }
 
+// "-" where nothing was drawn.
+std::string figure(double value) { return std::isfinite(value) ? formatted("{:.4f}", value) : "-"; }
+
 // The terms over t in parts that grow threefold, as the terms fall: what each adds, by the mean of
 // its drawn steps.
 void print_table(const Bpd& bpd) {
@@ -77,20 +80,21 @@ void print_table(const Bpd& bpd) {
   for (int64_t from = 1, to = 0, decade = 1; from < steps; from = to) {
     to = std::min(from == decade ? 3 * decade : 10 * decade, steps);
     if (from != decade) decade *= 10;
-    double sum = 0, mean = 0, ratio = 0;
+    double mean = 0, ratio = 0;
     int64_t drawn = 0, compared = 0;
     for (int64_t k = from; k < to; ++k) {
       if (std::isfinite(bpd.vlb[k])) mean += bpd.vlb[k], ++drawn;
       if (bpd.variance_ratio.empty() || !std::isfinite(bpd.variance_ratio[k])) continue;
       ratio += std::log(bpd.variance_ratio[k]), ++compared;
     }
-    sum = drawn ? mean / static_cast<double>(drawn) * static_cast<double>(to - from) : 0;
-    std::string line = formatted("{:>12}  {:>10.4f}", formatted("{}..{}", from + 1, to), sum);
+    const double sum = mean / static_cast<double>(drawn) * static_cast<double>(to - from);
+    std::string line = formatted("{:>12}  {:>10}", formatted("{}..{}", from + 1, to), figure(sum));
     if (compared)
       line +=
           formatted("  {:.3g} over {}", std::exp(ratio / static_cast<double>(compared)), compared);
     print(line);
   }
+  if (!bpd.variance_ratio.empty()) print("each t by itself: --table FILE.csv, or --json");
   if (std::isfinite(bpd.estimator_stderr))
     print(
         "a row is the mean term of its drawn steps times how many steps it has; the total weighs "
@@ -127,7 +131,7 @@ void print_bound(const EvaluateResult& e) {
   print(e.method);
   print(formatted("L_T          {:.3g}", bpd.prior));
   print_table(bpd);
-  print(formatted("L_0          {:.4f}", bpd.decoder));
+  print(formatted("L_0          {}", figure(bpd.decoder)));
   print(formatted("bits/dim     {:.4f}   standard error {:.4f} over {} images{}", bpd.total,
                   bpd.image_stderr, bpd.images,
                   std::isfinite(bpd.estimator_stderr)
@@ -162,19 +166,18 @@ void check(EvaluateFlags& flags) {
     fail_unknown("estimator", flags.estimator, {"closed", "mc"});
   if (flags.labels != "data" && flags.labels != "none")
     fail_unknown("--labels", flags.labels, {"data", "none"});
+  if (request.bpd.images < 0)
+    fail("--n {}: expected how many images, or 0 for all", request.bpd.images);
+  if (request.bpd.t_per_image < 2 || request.bpd.t_per_image % 2 != 0)
+    fail("--t-per-image {}: expected an even number from 2 on", request.bpd.t_per_image);
   request.bpd.monte_carlo = flags.estimator == "mc";
   request.tell_labels = flags.labels == "data";
   request.ode.images = request.bpd.images, request.ode.seed = request.bpd.seed;
-  if (!flags.plot.empty()) {
-    require_chart(flags.plot);
-    require_free(flags.plot, flags.force);
-  }
-  if (!flags.table.empty()) {
-    if (std::filesystem::path(flags.table).extension() != ".csv")
-      fail("--table {}: unknown extension; known: .csv", flags.table);
-    require_free(flags.table, flags.force);
-  }
-  if (!flags.out.empty()) require_free(flags.out, flags.force);
+  if (!flags.plot.empty()) require_chart(flags.plot);
+  if (!flags.table.empty() && std::filesystem::path(flags.table).extension() != ".csv")
+    fail("--table {}: unknown extension; known: .csv", flags.table);
+  require_free({{"--out", flags.out}, {"--plot", flags.plot}, {"--table", flags.table}},
+               flags.force);
 }
 
 void evaluate(const CLI::App& verb, EvaluateFlags& flags) {

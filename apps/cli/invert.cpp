@@ -10,6 +10,7 @@
 #include "tweedie/pipeline/generate.h"
 #include "tweedie/pipeline/invert.h"
 #include "tweedie/pipeline/way.h"
+#include "tweedie/process/timesteps.h"
 #include "tweedie/samplers/invert.h"
 
 namespace tweedie::cli {
@@ -20,9 +21,16 @@ struct InvertFlags {
   std::vector<std::string> images;
   std::vector<uint64_t> seeds;
   std::optional<std::string> spacing;
-  int64_t steps = 50, iterations = 0, n = 9;
+  std::optional<int64_t> steps;
+  int64_t iterations = 0, n = 9;
   bool force = false;
 };
+
+Model model_of_images(const char* verb, const InvertFlags& flags) {
+  Model model = load_model(find_model(flags.model), common.device);
+  if (model.points()) fail("{}: is about images, and {} is a model of points", verb, model.name);
+  return model;
+}
 
 // As told; the null class of a model with classes unless told.
 std::vector<int64_t> classes_of(const Model& model, const std::string& list) {
@@ -35,13 +43,22 @@ std::vector<int64_t> classes_of(const Model& model, const std::string& list) {
   return {*model.card->null_class};
 }
 
+// As told; else 50, or as many as a respacing has.
+int64_t steps_of(const InvertFlags& flags, const Model& model) {
+  if (flags.steps) return *flags.steps;
+  const int64_t T = model.process_options().num_train_timesteps;
+  if (flags.spacing && is_respacing(*flags.spacing))
+    return static_cast<int64_t>(respaced(*flags.spacing, T).size());
+  return std::min<int64_t>(50, T);
+}
+
 // ddim from noise, unclipped, as an inversion goes.
-GenerateRequest request_of(const InvertFlags& flags, int64_t n,
+GenerateRequest request_of(const Model& model, const InvertFlags& flags, int64_t n,
                            const std::vector<int64_t>& classes) {
   GenerateRequest request;
   request.n = n;
   request.sampler = "ddim";
-  request.steps = flags.steps;
+  request.steps = steps_of(flags, model);
   request.spacing = flags.spacing;
   request.clip_sample = false;
   request.classes = classes;
@@ -86,7 +103,7 @@ Tensor inverted(Model& model, const InvertFlags& flags, const Tensor& images,
   ProgressBar bar("inverting");
   return invert(model,
                 {.images = images,
-                 .steps = flags.steps,
+                 .steps = steps_of(flags, model),
                  .spacing = flags.spacing,
                  .classes = classes,
                  .iterations = flags.iterations},
@@ -95,15 +112,14 @@ Tensor inverted(Model& model, const InvertFlags& flags, const Tensor& images,
 
 void invert_images(const InvertFlags& flags) {
   apply_common();
-  require_free(flags.out, flags.force);
-  if (!flags.back.empty()) {
-    if (!is_image_file(flags.back)) fail("--back {}: not a name of a picture", flags.back);
-    require_free(flags.back, flags.force);
-  }
-  Model model = load_model(find_model(flags.model), common.device);
+  require_tensor_file("--out", flags.out);
+  if (!flags.back.empty() && !is_image_file(flags.back))
+    fail("--back {}: not a name of a picture", flags.back);
+  require_free({{"--out", flags.out}, {"--back", flags.back}}, flags.force);
+  Model model = model_of_images("invert", flags);
   const std::vector<int64_t> classes = classes_of(model, flags.classes);
   const GenerateRequest request =
-      request_of(flags, static_cast<int64_t>(flags.images.size()), classes);
+      request_of(model, flags, static_cast<int64_t>(flags.images.size()), classes);
   Json json = facts_of(model, request, plan(model, request));
   const Tensor images = read_pictures(flags.images, model);
   const Tensor noise = inverted(model, flags, images, classes);
@@ -152,15 +168,15 @@ std::pair<Tensor, Tensor> ends(Model& model, const InvertFlags& flags,
 void interpolate(const InvertFlags& flags) {
   apply_common();
   if (!is_image_file(flags.out)) fail("--out {}: not a name of a picture", flags.out);
-  require_free(flags.out, flags.force);
-  if (!flags.animate.empty()) {
-    require_animation(flags.animate);
-    require_free(flags.animate, flags.force);
-  }
-  Model model = load_model(find_model(flags.model), common.device);
+  if (!flags.animate.empty()) require_animation(flags.animate);
+  require_free({{"--out", flags.out}, {"--animate", flags.animate}}, flags.force);
+  if (!flags.seeds.empty() && flags.iterations > 0)
+    fail("--iterations {}: of pictures that are inverted, and --seeds are noise already",
+         flags.iterations);
+  Model model = model_of_images("interpolate", flags);
   const std::vector<int64_t> classes = classes_of(model, flags.classes);
   if (classes.size() > 1) fail("--class: {} entries: expected one for all", classes.size());
-  const GenerateRequest request = request_of(flags, flags.n, classes);
+  const GenerateRequest request = request_of(model, flags, flags.n, classes);
   Json json = facts_of(model, request, plan(model, request));
   const auto [from, to] = ends(model, flags, classes);
   std::vector<Tensor> noises;
@@ -186,8 +202,10 @@ void interpolate(const InvertFlags& flags) {
 }
 
 void add_shared(CLI::App& verb, const std::shared_ptr<InvertFlags>& flags) {
-  verb.add_option("--steps", flags->steps, "of ddim")->capture_default_str();
-  verb.add_option("--spacing", flags->spacing, formatted("{}", fmt::join(spacing_names(), ", ")));
+  verb.add_option("--steps", flags->steps, "of ddim; default 50, or as many as a respacing has");
+  verb.add_option(
+      "--spacing", flags->spacing,
+      formatted("{}; or a respacing: 250, 10,15,20, ddim50", fmt::join(spacing_names(), ", ")));
   verb.add_option("--iterations", flags->iterations,
                   "of each step backwards, until it is ddim's inverse; 0 is the plain form")
       ->check(CLI::Range(0, 1000))

@@ -1,6 +1,5 @@
 // tweedie sample: draws images, or points, from a model.
 #include <filesystem>
-#include <set>
 
 #include "cli.h"
 #include "compare_samplers.h"
@@ -88,18 +87,6 @@ void announce(Model& model, const GenerateRequest& request, const Plan& plan) {
 
 bool way_wanted(const SampleFlags& flags) { return flags.every > 0 || !flags.animate.empty(); }
 
-// Before the work: each free or to be replaced, and no two the same file.
-void check_outputs(const std::vector<std::string>& paths, bool to_folder, bool force) {
-  std::set<fs::path> seen;
-  for (const std::string& path : paths) {
-    if (path.empty()) continue;
-    if (!seen.insert(fs::weakly_canonical(fs::absolute(path))).second)
-      fail("{}: two of --out, --save-tensor, --animate and --every would write this file", path);
-    const bool inside = to_folder && fs::path(path).parent_path() == fs::path(paths.front());
-    if (!inside) require_free(path, force);
-  }
-}
-
 // Makes the folder, or takes the numbered pictures of an earlier run out of it.
 void clear_pictures(const fs::path& folder) {
   fs::create_directories(folder);
@@ -126,13 +113,18 @@ void sample_of_points(Model& model, SampleFlags& flags) {
   if (!flags.classes.empty()) read_classes(model, flags.classes, flags.request);
   if (flags.batch->count() == 0) flags.request.batch = kPointsAtOnce;
   const PointFiles files{flags.out, flags.save_tensor, flags.animate, flags.density};
-  check_outputs({files.out, files.tensor, files.animation, files.density}, false, flags.force);
+  require_free({{"--out", files.out},
+                {"--save-tensor", files.tensor},
+                {"--animate", files.animation},
+                {"--density", files.density}},
+               flags.force);
   sample_points(model, flags.request, files, facts_of(model, flags));
 }
 
 void sample(SampleFlags& flags) {
   use_huge_pages();
   apply_common();
+  require_tensor_file("--save-tensor", flags.save_tensor);
   if (flags.tune) require_cpu("--tune");
   if (flags.profile) require_cpu("--profile");
   GenerateRequest& request = flags.request;
@@ -173,7 +165,11 @@ void sample(SampleFlags& flags) {
     return compare_samplers(model, request, flags.compare, flags.out, flags.columns, facts);
   }
   const Plan planned = plan(model, request);
-  check_outputs({flags.out, flags.save_tensor, flags.animate, way_file}, to_folder, flags.force);
+  require_free({{"--out", flags.out},
+                {"--save-tensor", flags.save_tensor},
+                {"--animate", flags.animate},
+                {"--every", way_file}},
+               flags.force);
   std::optional<NetworkPlan> tuned;
   if (flags.tune) {
     tuned = plan_by_measurement(model.net, model.height, model.width,
@@ -334,8 +330,7 @@ void add_sample(CLI::App& app) {
       "a picture (grid) or a folder (a PNG each); of points a scatter plot or a .csv; default "
       "samples.png");
   verb.add_option("--class", flags->classes,
-                  "index, name or none: one for all images, or a list A,B,... of n")
-      ->check([](const std::string& list) { return list.empty() ? "empty" : ""; });
+                  "index, name or none: one for all images, or a list A,B,... of n");
   add_sampler_flags(verb, flags);
   verb.add_option("--density", flags->density,
                   "of a model of points: also draw the density that its ODE gives to the plane");

@@ -66,6 +66,8 @@ void sample_points(Model& model, const GenerateRequest& request, PointFiles file
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   bar.finish();
 
+  std::optional<Chart> plane;  // what can fail, before the first file
+  if (!files.density.empty()) plane = density(model, label);
   const Tensor all = at::cat(raw).to(at::kFloat), points = to_points(all, space);
   Json json = description_of(planned);
   json.update(facts);
@@ -82,7 +84,7 @@ void sample_points(Model& model, const GenerateRequest& request, PointFiles file
   if (!files.animation.empty()) write_animation(files.animation, flow->frames(), 60);
   if (!files.tensor.empty())
     write_safetensors(files.tensor, {{"samples", points.to(at::kFloat)}, {"raw", all}});
-  if (!files.density.empty()) write_scatter(files.density, density(model, label), text);
+  if (!files.density.empty()) write_scatter(files.density, *plane, text);
   for (const std::string& file : {files.out, files.animation, files.tensor, files.density}) {
     if (file.empty()) continue;
     written.push_back(file);

@@ -63,6 +63,13 @@ TEST_F(BadInput, Flags) {
   expect("sample plain --steps 1001", {"--steps 1001", "1..1000"});
   expect("sample plain --batch 0", {"--batch 0"});
   expect("sample plain --seed x", {"--seed x", "expected a whole number from 0 on"});
+  expect("sample plain --seed -1", {"--seed", "-1", "expected a whole number from 0 on"});
+  expect("sample plain --timesteps ''", {"--timesteps", "empty"});
+  expect("sample plain --compare ''", {"--compare", "empty"});
+  expect("sample plain --out ''", {"--out", "empty"});
+  expect("plot schedule linear --out a.png --index -1", {"--index", "-1"});
+  expect("plot schedule linear --data shapes:8 --out a.png --index 99999999",
+         {"--index 99999999", "outside 0.."});
   expect("sample plain --sampler dimm", {"'dimm'", "did you mean ddim?", "ddpm"});
   expect("sample plain --eta 1.5", {"eta", "1.5"});
   expect("sample plain --spacing middle", {"middle", "leading", "trailing"});
@@ -84,6 +91,7 @@ TEST_F(BadInput, Flags) {
 
 TEST_F(BadInput, SamplerFlags) {
   expect("sample plain --spacing karas", {"'karas'", "did you mean karras?"});
+  expect("sample plain --spacing never", {"'never'", "ddim50"});
   expect("sample plain --spacing 2000", {"2000", "1000"});
   expect("sample plain --spacing ddim51", {"ddim51", "no stride"});
   expect("sample plain --spacing 10,,5", {"10,,5"});
@@ -95,6 +103,8 @@ TEST_F(BadInput, SamplerFlags) {
   expect("sample plain --timesteps 9,5 --steps-offset 1", {"--steps-offset 1"});
   expect("sample plain --rho 5", {"--rho 5", "karras", "leading"});
   expect("sample plain --spacing karras --rho 0", {"rho", "0"});
+  expect("sample plain --spacing karras --rho inf", {"rho inf", "do not fall"});
+  expect("sample plain --spacing karras --steps 1 --sigma-max 9", {"--sigma-max 9", "1 step"});
   expect("sample plain --sigma-max 12", {"--sigma-max 12", "log_snr", "leading"});
   expect("sample plain --timesteps 9,5 --sigma-min 1", {"--sigma-min 1", "a list"});
   expect("sample plain --spacing log_snr --sigma-max -1", {"--sigma-max -1", "more than 0"});
@@ -105,12 +115,13 @@ TEST_F(BadInput, SamplerFlags) {
   expect("sample plain --sampler unipc --order 0", {"--order 0", "1..3", "unipc"});
   expect("sample plain --sampler ipndm --order 9", {"--order 9", "1..4", "ipndm"});
   expect("sample plain --order 2", {"--order", "ddim", "unipc"});
-  expect("sample plain --sampler unipc --solver-type heun", {"heun", "bh1"});
-  expect("sample plain --sampler dpmpp_2m --solver-type bh3", {"bh3", "bh2"});
+  expect("sample plain --sampler unipc --solver-type heun", {"'heun'", "unipc", "known: bh1, bh2"});
+  expect("sample plain --sampler dpmpp_2m --solver-type bh1", {"'bh1'", "known: midpoint, heun"});
   expect("sample plain --sampler heun --no-corrector", {"--no-corrector", "unipc"});
   expect("sample plain --sampler deis --basis sigma", {"sigma", "log_rho"});
   expect("sample plain --sampler heun --s-churn 5", {"--s-churn", "edm"});
   expect("sample plain --sampler edm --s-churn -1", {"s_churn", "-1"});
+  expect("sample plain --sampler edm --s-min 5 --s-max 2", {"--s-min 5", "--s-max 2"});
   expect("sample plain --dynamic-threshold 1.5", {"--dynamic-threshold 1.5", "0 < p <= 1"});
   expect("sample plain --dynamic-threshold 0", {"--dynamic-threshold 0", "0 < p <= 1"});
   expect("sample plain --sampler ddpm --variance learned_range --out new",
@@ -143,10 +154,12 @@ TEST_F(BadInput, Outputs) {
   expect("sample plain --out full", {"full", "--force"});
   expect("sample plain --out config.json/x.png", {"config.json"});
   expect("sample plain --out /proc/x.png", {"/proc"});
-  expect("sample plain --save-tensor exists.png", {"exists.png", "--force"});
+  expect("sample plain --save-tensor a.png", {"--save-tensor a.png", ".safetensors"});
+  write_file(*scratch / "exists.safetensors", "x");
+  expect("sample plain --save-tensor exists.safetensors", {"exists.safetensors", "--force"});
   expect("sample plain --out grid.gif", {"grid.gif", ".gif", ".png"});
   expect("sample plain --out a.png --animate ./a.png", {"a.png", "--animate"});
-  expect("sample plain --out w.png --every 1 --save-tensor w-way.png", {"w-way.png"});
+  expect("sample plain --out w.png --every 1 --animate w-way.png", {"w-way.png", "--every"});
   expect("sample nothing-here --out new/x.png", {"nothing-here"});
   EXPECT_FALSE(fs::exists(*scratch / "new"));
   EXPECT_EQ(read_image(*scratch / "exists.png").width, 1);
@@ -247,6 +260,9 @@ TEST_F(BadInput, Training) {
   expect("train config.json --out r --set data.source=nothing", {"nothing"});
   expect("train config.json --out r --set train.precision=fp8", {"fp8", "bf16"});
   expect("train config.json --out r --set objective.label_dropout=2", {"label_dropout"});
+  for (const char* end : {"rescale_betas_zero_snr=true", "beta_end=1"})
+    expect(formatted("train config.json --out r --set process.{}", end),
+           {"prediction_type", "epsilon", "no signal", "v_prediction"});
   expect("train config.json --out r --resume", {"r", "checkpoint"});
   expect("train config.json --dry-run --resume", {"--dry-run", "--resume"});
   expect("train config.json --out r --tune --precision bf16", {"--tune", "bf16"});

@@ -110,7 +110,8 @@ TEST_F(Evaluate, RefusesWhatDoesNotFit) {
   refuses("m", {"--data"});
   refuses("m --data shapes:8 --metrics bpd,fidd", {"'fidd'", "bpd"});
   refuses("m --data shapes:8 --t-per-image 3", {"3", "even"});
-  refuses("m --data shapes:8 --n -1", {"-1"});
+  refuses("m --data shapes:8 --n -1", {"--n -1"});
+  refuses("m --data shapes:8 --out q.csv --table q.csv", {"q.csv", "--out", "--table"});
   refuses("m --data shapes:8 --steps 2000", {"2000", "1..1000"});
   refuses("m --data shapes:8 --variance learned_range", {"learned_range", "learned variance"});
   refuses("m --data shapes:8 --variance tiny", {"tiny", "fixed_small"});

@@ -108,12 +108,22 @@ TEST_F(Invert, InterpolatesBetweenSeedsAndBetweenImages) {
   EXPECT_EQ(read_image(scratch / "pair.png").width, 2 + 3 * (8 + 2));
 }
 
+TEST_F(Invert, ARespacingSaysHowManySteps) {
+  const Outcome outcome = tweedie("invert m a.png --out x.safetensors --spacing 4,6 --json");
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(Json::parse(outcome.out)["steps"], 10);
+}
+
 TEST_F(Invert, RefusesWhatDoesNotFit) {
   refuses("invert m nowhere.png --out x.safetensors", {"nowhere.png"});
   refuses("invert m a.png --out x.safetensors --steps 0", {"0", "1..1000"});
   refuses("invert m a.png --out x.safetensors --class 1", {"unconditional"});
   refuses("invert m a.png --out x.safetensors --iterations -1", {"--iterations"});
   refuses("invert m a.png --out x.safetensors --back b.txt", {"b.txt"});
+  refuses("invert m a.png --out x.png", {"--out x.png", ".safetensors"});
+  refuses("interpolate m --seeds 1,2 --out s.png --animate ./s.png", {"s.png", "--animate"});
+  refuses("interpolate m --seeds -1,2 --out s.png", {"--seeds", "-1"});
+  refuses("interpolate m --seeds 1,2 --iterations 3 --out s.png", {"--iterations 3", "--seeds"});
   refuses("interpolate m --out s.png", {"--seeds"});
   refuses("interpolate m a.png --out s.png", {"1 images", "two"});
   refuses("interpolate m a.png b.png --seeds 1,2 --out s.png", {"--seeds"});

@@ -72,6 +72,8 @@ TEST_F(Points, AreEvaluatedByTheirDensity) {
 }
 
 TEST_F(Points, WhatIsOfImagesAloneIsRefused) {
+  refuses("interpolate m --seeds 1,2 --out p.png", {"interpolate", "model of points"});
+  refuses("invert m p.png --out p.safetensors", {"invert", "model of points"});
   refuses("sample m --every 2", {"--every", "model of points"});
   refuses("sample m --compare ddim:5", {"--compare"});
   refuses("sample m --out s.gif", {".gif", ".csv"});

@@ -112,6 +112,9 @@ TEST(Points, AFileIsReadWithItsNamesAndClasses) {
     EXPECT_DOUBLE_EQ(space.center[d], mean[d].item<double>());
     EXPECT_DOUBLE_EQ(space.scale[d], std[d].item<double>());
   }
+  folder.write("marked.csv", "\xef\xbb\xbfx,y\n1,2\n3,4\n");
+  EXPECT_EQ(open("points:" + folder.path() + "/marked.csv@all")->point_space()->columns.front(),
+            "x");
   folder.write("b.csv", "1,2,3\n4,5,7\n");
   const DatasetPtr plain = open("points:" + folder.path() + "/b.csv@all");
   EXPECT_EQ(plain->common_channels(), 3);
@@ -148,6 +151,10 @@ TEST(Points, WhatIsWrongWithAFileIsNamedByItsLine) {
   EXPECT_TRUE(contains(refused("1,2\n\n3,nan\n"), "a.csv:3: 'nan'"));
   EXPECT_TRUE(contains(refused("1,2\n3,1e999\n"), "a.csv:2: '1e999'"));
   EXPECT_TRUE(contains(refused("1,2\n3,\n"), "a.csv:2: ''"));
+  EXPECT_TRUE(contains(refused("x,label\n1,a\n2,\n"), "a.csv:3: the label is empty"));
+  EXPECT_TRUE(contains(refused("x,,label\n1,2,a\n"), "column 2 has no name"));
+  EXPECT_TRUE(contains(refused("x,x\n1,2\n3,4\n"), "two columns are named x"));
+  EXPECT_TRUE(contains(refused("x,y\n1e300,2\n-1e300,4\n"), "numbers of x are too large"));
   EXPECT_TRUE(contains(refused("x,y\n1,2\n1,3\n"), "x is the same in every line"));
   EXPECT_TRUE(contains(refused(""), "no points"));
   EXPECT_TRUE(contains(refused("x,y\n"), "no points"));

@@ -37,7 +37,8 @@ std::vector<std::string> split_at_commas(const std::string& text) {
 
 // Empty lines are passed over.
 std::vector<Line> lines_of(const fs::path& file) {
-  const std::string bytes = read_file(file);
+  std::string bytes = read_file(file);
+  if (bytes.starts_with("\xef\xbb\xbf")) bytes.erase(0, 3);  // UTF-8 with its mark, as Excel writes
   std::vector<Line> lines;
   int64_t number = 0;
   for (size_t from = 0; from < bytes.size(); ++number) {
@@ -62,6 +63,15 @@ bool is_header(const Line& line) {
                       [](const std::string& field) { return number_in(field).has_value(); });
 }
 
+void check_names(const std::vector<std::string>& columns, const fs::path& file) {
+  for (size_t i = 0; i < columns.size(); ++i) {
+    if (columns[i].empty()) fail("[data] {}: column {} has no name", file.string(), i + 1);
+    if (std::find(columns.begin(), columns.begin() + static_cast<std::ptrdiff_t>(i), columns[i]) !=
+        columns.begin() + static_cast<std::ptrdiff_t>(i))
+      fail("[data] {}: two columns are named {}", file.string(), columns[i]);
+  }
+}
+
 // What a file says, with the text of each row, which decides where the row belongs.
 struct Table {
   Points points;
@@ -77,6 +87,7 @@ Table read_table(const fs::path& file) {
     points.space.columns = lines.front().fields;
     labelled = points.space.columns.back() == "label";
     if (labelled) points.space.columns.pop_back();
+    check_names(points.space.columns, file);
     lines.erase(lines.begin());
   } else if (!lines.empty()) {
     for (size_t i = 0; i < lines.front().fields.size(); ++i)
@@ -97,6 +108,8 @@ Table read_table(const fs::path& file) {
     if (line.fields.size() != fields)
       fail("[data] {}:{}: {} fields where {} belong", file.string(), line.number,
            line.fields.size(), fields);
+    if (labelled && line.fields.back().empty())
+      fail("[data] {}:{}: the label is empty", file.string(), line.number);
     for (size_t i = 0; i < D; ++i) {
       const std::optional<double> value = number_in(line.fields[i]);
       if (!value || !std::isfinite(*value))
@@ -121,6 +134,9 @@ void measure(Points& points, const fs::path& file) {
       squares += (points.values[i] - sum / n) * (points.values[i] - sum / n);
     if (!(squares > 0))
       fail("[data] {}: {} is the same in every line: leave it out", file.string(),
+           points.space.columns[d]);
+    if (!std::isfinite(squares))
+      fail("[data] {}: the numbers of {} are too large for a standard deviation", file.string(),
            points.space.columns[d]);
     points.space.center.push_back(sum / n);
     points.space.scale.push_back(std::sqrt(squares / n));

@@ -1,4 +1,5 @@
 // Decides and checks a request before any work.
+#include <algorithm>
 
 #include "tweedie/pipeline/generate.h"
 #include "tweedie/process/timesteps.h"
@@ -54,6 +55,15 @@ void check_order(const GenerateRequest& request, const SamplerInfo& sampler) {
     fail("--order {}: outside 1..{}, what {} has", *request.order, most, sampler.name);
 }
 
+void check_solver_type(const GenerateRequest& request, const SamplerInfo& sampler) {
+  if (!request.solver_type || !sampler.heeds("solver_type")) return;
+  const bool unipc = std::string_view(sampler.name) == "unipc";
+  const std::vector<std::string> known =
+      unipc ? std::vector<std::string>{"bh1", "bh2"} : std::vector<std::string>{"midpoint", "heun"};
+  if (std::find(known.begin(), known.end(), *request.solver_type) == known.end())
+    fail_unknown(formatted("--solver-type of {}", sampler.name), *request.solver_type, known);
+}
+
 // A learned variance is half of the network's channels.
 void check_variance(const Model& model, const GenerateRequest& request, const SamplerInfo& sampler,
                     const std::string& type) {
@@ -69,6 +79,7 @@ void check_variance(const Model& model, const GenerateRequest& request, const Sa
 SamplerOptions options_for(const GenerateRequest& request, const SamplerInfo& sampler,
                            SamplerOptions options) {
   check_order(request, sampler);
+  check_solver_type(request, sampler);
   override_field(sampler, "--eta", "eta", request.eta, options.eta);
   override_field(sampler, "--clip-eps", "rederive_eps", request.rederive_eps, options.rederive_eps);
   override_field(sampler, "--variance", "variance_type", request.variance_type,
@@ -82,6 +93,8 @@ SamplerOptions options_for(const GenerateRequest& request, const SamplerInfo& sa
   override_field(sampler, "--s-max", "s_max", request.s_max, options.s_max);
   override_field(sampler, "--s-noise", "s_noise", request.s_noise, options.s_noise);
   from_json(to_json(options), options);  // the rules of the fields
+  if (options.s_min > options.s_max)
+    fail("--s-min {} is above --s-max {}: no noise would be renewed", options.s_min, options.s_max);
   if (options.diffusers() && options.basis != "log_rho" && request.basis)
     fail("--basis {}: diffusers' DEIS has log_rho alone", options.basis);
   return options;
@@ -115,6 +128,8 @@ void decide_bound(const char* flag, std::optional<double> asked, const GridOptio
     fail("{} {}: {} has no such bound with --scheduler-rules diffusers", flag, *asked,
          grid.scheduler);
   if (!(*asked > 0)) fail("{} {}: expected more than 0", flag, *asked);
+  if (grid.steps == 1)
+    fail("{} {}: bounds the levels after the first, and there is 1 step", flag, *asked);
   bound = *asked;
 }
 

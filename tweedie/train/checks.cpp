@@ -24,6 +24,12 @@ void check_setup(const TrainSetup& setup) {
   if (model.time_embedding_type == "learned" && *model.num_train_timesteps < T)
     fail("[train] model.num_train_timesteps is {}: the process has {} timesteps",
          *model.num_train_timesteps, T);
+  if (const Level last = setup.process.schedule().level(T - 1);
+      last.alpha == 0 && setup.process.options().prediction_type == "epsilon")
+    fail(
+        "[train] process.prediction_type is epsilon and the schedule leaves no signal at t = {}, "
+        "where x_0 does not follow from it: v_prediction, sample or flow_prediction",
+        last.t);
   if (model.in_channels != data.channels)
     fail("[train] model.in_channels is {} and the {} have {}", model.in_channels,
          data.points ? "points" : "images",
