@@ -173,12 +173,15 @@ void require_free(const std::string& path, bool force) {
 
 void require_free(const Outputs& outputs, bool force) {
   std::map<fs::path, const char*> seen;
-  const fs::path first = outputs.empty() ? "" : outputs.front().second;
   for (const auto& [flag, path] : outputs) {
     if (path.empty()) continue;
-    const auto [other, fresh] = seen.emplace(fs::weakly_canonical(fs::absolute(path)), flag);
+    const fs::path whole = fs::weakly_canonical(fs::absolute(path));
+    const auto [other, fresh] = seen.emplace(whole, flag);
     if (!fresh) fail("{}: {} and {} would both write this file", path, other->second, flag);
-    if (first.empty() || fs::path(path).parent_path() != first) require_free(path, force);
+    const auto folder = seen.find(whole.parent_path());
+    if (folder != seen.end() && is_image_file(folder->first))
+      fail("{} {}: lies inside what {} makes, which is a picture", flag, path, folder->second);
+    if (folder == seen.end()) require_free(path, force);
   }
 }
 

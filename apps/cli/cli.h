@@ -66,8 +66,7 @@ void require_cpu(const char* flag);
 /// Refuses what exists (unless `force`) and a place that cannot be written, before the work.
 void require_free(const std::string& path, bool force);
 /// The same of several, each by its flag and path ("" where it is not given), and that no two are
-/// the same file. Those inside the folder of the first are not looked at: it is replaced as a
-/// whole.
+/// the same file. What lies inside another, which then is a folder, goes with it.
 using Outputs = std::vector<std::pair<const char*, std::string>>;
 void require_free(const Outputs& outputs, bool force);
 /// Refuses the name of a picture for what holds tensors.

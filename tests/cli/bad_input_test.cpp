@@ -155,6 +155,7 @@ TEST_F(BadInput, Outputs) {
   expect("sample plain --out config.json/x.png", {"config.json"});
   expect("sample plain --out /proc/x.png", {"/proc"});
   expect("sample plain --save-tensor a.png", {"--save-tensor a.png", ".safetensors"});
+  expect("sample plain --out a.png --save-tensor a.png/x.safetensors", {"inside", "--out"});
   write_file(*scratch / "exists.safetensors", "x");
   expect("sample plain --save-tensor exists.safetensors", {"exists.safetensors", "--force"});
   expect("sample plain --out grid.gif", {"grid.gif", ".gif", ".png"});
