@@ -229,10 +229,9 @@ void add_evaluate(CLI::App& app) {
   EvaluateRequest& request = flags->request;
   verb.add_option("model", flags->model, "a model folder (ours or diffusers'), or a known name")
       ->required();
-  verb.add_option(
-          "--data", request.data,
-          "images the model has not seen: a dataset spec (tweedie list data), its @test part")
-      ->required();
+  verb.add_option("--data", request.data,
+                  "images the model has not seen: a dataset spec (tweedie list data), its @test "
+                  "part; default: what its training held out");
   verb.add_option("--metrics", flags->metrics,
                   "bpd: bits/dim by the variational bound, with its terms; bpd_ode: by the "
                   "probability-flow ODE")

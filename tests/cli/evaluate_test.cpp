@@ -10,6 +10,7 @@
 #include "tests/support/scratch.h"
 #include "tests/support/tiny_model.h"
 #include "tweedie/io/files.h"
+#include "tweedie/io/image.h"
 
 namespace tweedie::testing {
 namespace {
@@ -95,6 +96,28 @@ TEST_F(Evaluate, WritesARowOfTheTableForEachT) {
   }
   EXPECT_EQ(k, 20);
   EXPECT_GT(empty, 0) << "8 draws for 20 steps";
+}
+
+// Of its own data a model is judged by what its training held out, also where that is not 5 %.
+TEST_F(Evaluate, TakesWhatTheTrainingHeldOut) {
+  const auto trained_on = [&](const Json& data) {
+    Json card = read_json(scratch / "grey/tweedie.json");
+    card["config"] = {{"data", data}};
+    write_file(scratch / "grey/tweedie.json", card.dump());
+  };
+  refuses("grey", {"--data", "grey", "never seen"});
+  std::filesystem::create_directories(scratch / "pictures");
+  for (int i = 0; i < 40; ++i)
+    write_image(scratch / formatted("pictures/{}.png", i),
+                {8, 8, 1, std::vector<uint8_t>(64, static_cast<uint8_t>(5 * i))});
+  trained_on({{"source", "folder:pictures"}, {"holdout", 0.5}});
+  const Json own = json_of("grey --t-per-image 2");
+  EXPECT_GT(own["n"], 10);
+  EXPECT_LT(own["n"], 30);
+  EXPECT_NE(own["bpd_method"].get<std::string>().find("folder:pictures@test"), std::string::npos);
+  EXPECT_EQ(json_of("grey --t-per-image 2 --data folder:pictures")["bpd"], own["bpd"]);
+  trained_on({{"source", "folder:pictures@all"}});
+  refuses("grey", {"--data", "never seen"});
 }
 
 TEST_F(Evaluate, ARespacedChainHasABoundOfItsOwn) {

@@ -40,9 +40,28 @@ Chain chain_of(const ProcessOptions& options, const EvaluateRequest& request) {
   return chain;
 }
 
+// As told, else what the model's training left untouched; of its own data the share that it held
+// out.
+DatasetPtr untouched(const Model& model, const EvaluateRequest& request) {
+  const Json config =
+      model.card && model.card->config.is_object() ? model.card->config : Json::object();
+  DatasetRequest own;
+  own.spec = config.value(Json::json_pointer("/data/source"), std::string());
+  own.holdout = config.value(Json::json_pointer("/data/holdout"), own.holdout);
+  const auto kind = [](const std::string& spec) { return spec.substr(0, spec.find('@')); };
+  if (!request.data.empty()) {
+    const bool same = kind(request.data) == kind(own.spec);
+    const double holdout = same ? own.holdout : DatasetRequest{}.holdout;
+    return open_dataset({.spec = request.data, .split = Split::kTest, .holdout = holdout});
+  }
+  const DatasetPtr data = own.spec.empty() ? nullptr : open_heldout(own);
+  if (!data)
+    fail("evaluate: --data is missing, and {} does not say what it has never seen", model.name);
+  return data;
+}
+
 DatasetPtr images_of(const Model& model, const EvaluateRequest& request) {
-  if (request.data.empty()) fail("evaluate: --data is missing: images the model has never seen");
-  DatasetPtr data = open_dataset({.spec = request.data, .split = Split::kTest});
+  const DatasetPtr data = untouched(model, request);
   if (data->size() == 0) fail("evaluate: {} holds no images", data->describe());
   if (data->point_space().has_value() != model.points().has_value())
     fail("evaluate: {} is a model of {}; the data: {}", model.name,

@@ -10,7 +10,9 @@
 namespace tweedie {
 
 struct EvaluateRequest {
-  std::string data;  ///< a dataset spec; its @test part unless it names another
+  /// A dataset spec; its @test part unless it names another. "": what the model's training held
+  /// out.
+  std::string data;
   BpdOptions bpd;
   OdeBpdOptions ode;
   int64_t batch = 64;                 ///< images at once: bounds the memory
