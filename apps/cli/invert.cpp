@@ -10,7 +10,6 @@
 #include "tweedie/pipeline/generate.h"
 #include "tweedie/pipeline/invert.h"
 #include "tweedie/pipeline/way.h"
-#include "tweedie/process/timesteps.h"
 #include "tweedie/samplers/invert.h"
 
 namespace tweedie::cli {
@@ -43,22 +42,13 @@ std::vector<int64_t> classes_of(const Model& model, const std::string& list) {
   return {*model.card->null_class};
 }
 
-// As told; else 50, or as many as a respacing has.
-int64_t steps_of(const InvertFlags& flags, const Model& model) {
-  if (flags.steps) return *flags.steps;
-  const int64_t T = model.process_options().num_train_timesteps;
-  if (flags.spacing && is_respacing(*flags.spacing))
-    return static_cast<int64_t>(respaced(*flags.spacing, T).size());
-  return std::min<int64_t>(50, T);
-}
-
 // ddim from noise, unclipped, as an inversion goes.
-GenerateRequest request_of(const Model& model, const InvertFlags& flags, int64_t n,
+GenerateRequest request_of(const InvertFlags& flags, int64_t n,
                            const std::vector<int64_t>& classes) {
   GenerateRequest request;
   request.n = n;
   request.sampler = "ddim";
-  request.steps = steps_of(flags, model);
+  request.steps = flags.steps;
   request.spacing = flags.spacing;
   request.clip_sample = false;
   request.classes = classes;
@@ -103,7 +93,7 @@ Tensor inverted(Model& model, const InvertFlags& flags, const Tensor& images,
   ProgressBar bar("inverting");
   return invert(model,
                 {.images = images,
-                 .steps = steps_of(flags, model),
+                 .steps = flags.steps,
                  .spacing = flags.spacing,
                  .classes = classes,
                  .iterations = flags.iterations},
@@ -119,7 +109,7 @@ void invert_images(const InvertFlags& flags) {
   Model model = model_of_images("invert", flags);
   const std::vector<int64_t> classes = classes_of(model, flags.classes);
   const GenerateRequest request =
-      request_of(model, flags, static_cast<int64_t>(flags.images.size()), classes);
+      request_of(flags, static_cast<int64_t>(flags.images.size()), classes);
   Json json = facts_of(model, request, plan(model, request));
   const Tensor images = read_pictures(flags.images, model);
   const Tensor noise = inverted(model, flags, images, classes);
@@ -176,7 +166,7 @@ void interpolate(const InvertFlags& flags) {
   Model model = model_of_images("interpolate", flags);
   const std::vector<int64_t> classes = classes_of(model, flags.classes);
   if (classes.size() > 1) fail("--class: {} entries: expected one for all", classes.size());
-  const GenerateRequest request = request_of(model, flags, flags.n, classes);
+  const GenerateRequest request = request_of(flags, flags.n, classes);
   Json json = facts_of(model, request, plan(model, request));
   const auto [from, to] = ends(model, flags, classes);
   std::vector<Tensor> noises;
@@ -202,7 +192,8 @@ void interpolate(const InvertFlags& flags) {
 }
 
 void add_shared(CLI::App& verb, const std::shared_ptr<InvertFlags>& flags) {
-  verb.add_option("--steps", flags->steps, "of ddim; default 50, or as many as a respacing has");
+  verb.add_option("--steps", flags->steps,
+                  "of ddim; default as sample --sampler ddim, or as many as a respacing has");
   verb.add_option(
       "--spacing", flags->spacing,
       formatted("{}; or a respacing: 250, 10,15,20, ddim50", fmt::join(spacing_names(), ", ")));

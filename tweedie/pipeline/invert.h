@@ -12,8 +12,8 @@
 namespace tweedie {
 
 struct InvertRequest {
-  at::Tensor images;  ///< [N,C,H,W] in [-1,1], of the model's size
-  int64_t steps = 50;
+  at::Tensor images;                  ///< [N,C,H,W] in [-1,1], of the model's size
+  std::optional<int64_t> steps = {};  ///< absent: as many as sample --sampler ddim takes
   std::optional<std::string> spacing = {};
   /// One an image; empty: the null class of a model with classes.
   std::vector<int64_t> classes = {};
